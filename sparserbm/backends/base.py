@@ -1,0 +1,248 @@
+"""What a backend is: where arrays live, and the kernels that work on them.
+
+All activities are unit-major, ``(n_units, n_samples)`` in C-order, so that one connection is one contiguous
+operation over the batch. Kernels write into arrays that the caller owns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from sparserbm.rng import DrawKey
+
+ACTIVATIONS = ("linear", "sigmoid", "relu", "tanh")
+# Philox words come in fours: a tile of 32 neighbouring samples is 8 counters (lanes) x 4 words.
+LANES = 8
+TILE = 4 * LANES
+
+
+class Rows(NamedTuple):
+    """A sparse pattern seen row by row.
+
+    ``index[indptr[r]:indptr[r + 1]]`` are the columns of row r; entry e has its value at ``values[order[e]]``, or
+    at ``values[e]`` where `order` is None.
+    """
+
+    indptr: Any  # (n_rows + 1,) int64
+    index: Any  # (n_connections,) int32
+    order: Any  # (n_connections,) int32 or None
+
+
+class Indexed(Protocol):
+    """A pattern with both directions: what the products ask of `Connections`."""
+
+    @property
+    def by_post(self) -> Rows: ...
+
+    @property
+    def by_pre(self) -> Rows: ...
+
+
+class SignedPair(NamedTuple):
+    """One term of a coactivity: ``sign * mean_b pre[i, b] * post[j, b]``."""
+
+    sign: float
+    pre: Any  # (n_pre, n_samples)
+    post: Any  # (n_post, n_samples)
+
+
+class Gate(NamedTuple):
+    """Multiply a product by the derivative of an activation, given the activity that it produced."""
+
+    activation: str
+    activity: Any  # (n_rows, n_samples)
+
+
+class Backend(ABC):
+    """Arrays and kernels on one device.
+
+    Parameters
+    ----------
+    dtype : {"float32", "float64"}
+        Of activities, weights and all other values.
+    """
+
+    name: str
+    xp: Any
+
+    def __init__(self, dtype: str = "float32"):
+        self.dtype = np.dtype(dtype)
+        if self.dtype not in (np.float32, np.float64):
+            raise ValueError(f"dtype={dtype} is not possible; use float32 or float64")
+
+    # -- arrays ----------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def asarray(self, array: Any, dtype: Any = None) -> Any:
+        """The array on this device, C-order; `dtype` defaults to the backend's own for floating-point input."""
+
+    @abstractmethod
+    def to_numpy(self, array: Any) -> np.ndarray:
+        """The array on the host."""
+
+    def empty(self, shape: tuple[int, ...]) -> Any:
+        return self.xp.empty(shape, dtype=self.dtype)
+
+    def zeros(self, shape: tuple[int, ...] | int) -> Any:
+        return self.xp.zeros(shape, dtype=self.dtype)
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[None]:
+        """Settings of the device (threads, current device) that hold while a loop runs."""
+        yield
+
+    # -- products --------------------------------------------------------------------------------------------
+
+    def spmm(
+        self,
+        connections: Indexed,
+        weight: Any,
+        x: Any,
+        out: Any,
+        bias: Any = None,
+        activation: str = "linear",
+        gate: Gate | None = None,
+        sample: Any = None,
+        key: DrawKey | None = None,
+    ) -> Any:
+        """``out[j] = f(bias[j] + sum_i weight[i, j] * x[i])`` over the connections of every post unit j.
+
+        Parameters
+        ----------
+        connections : Indexed
+        weight : (n_connections,)
+        x : (n_pre, n_samples)
+        out : (n_post, n_samples)
+            Written and returned.
+        bias : (n_post,), optional
+        activation : one of `ACTIVATIONS`
+            f, applied in the same pass.
+        gate : Gate, optional
+            Multiply by a derivative in the same pass (the way back through a layer).
+        sample : (n_post, n_samples), optional
+            Bernoulli draws with `out` as their means are written here, 0 or 1, in the same pass; needs `key`.
+        """
+        return self._product(connections.by_post, weight, x, out, bias, activation, gate, sample, key)
+
+    def spmm_t(
+        self,
+        connections: Indexed,
+        weight: Any,
+        x: Any,
+        out: Any,
+        bias: Any = None,
+        activation: str = "linear",
+        gate: Gate | None = None,
+        sample: Any = None,
+        key: DrawKey | None = None,
+    ) -> Any:
+        """As `spmm` against the direction of the connections: x is (n_post, n_samples), out (n_pre, n_samples)."""
+        return self._product(connections.by_pre, weight, x, out, bias, activation, gate, sample, key)
+
+    @abstractmethod
+    def _product(
+        self,
+        rows: Rows,
+        weight: Any,
+        x: Any,
+        out: Any,
+        bias: Any,
+        activation: str,
+        gate: Gate | None,
+        sample: Any,
+        key: DrawKey | None,
+    ) -> Any:
+        """The product of `spmm` and `spmm_t`."""
+
+    @abstractmethod
+    def sddmm(self, connections: Indexed, pairs: Sequence[SignedPair], scale: float, out: Any) -> Any:
+        """Sampled dense-dense product over signed pairs, in one pass for one or two of them.
+
+        ``out[e] = scale * sum_s sign_s * sum_b pre_s[i, b] * post_s[j, b]`` for every connection e = (i, j).
+        """
+
+    @abstractmethod
+    def row_sums(self, terms: Sequence[tuple[float, Any]], scale: float, out: Any) -> Any:
+        """``out[j] = scale * sum_s sign_s * sum_b activity_s[j, b]``, the gradient of a bias."""
+
+    @abstractmethod
+    def gather(self, samples: Any, rows: Any, out: Any) -> Any:
+        """Take rows of a sample-major array into a unit-major one: ``out[f, b] = samples[rows[b], f]``."""
+
+    # -- random numbers --------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def uniform(self, key: DrawKey, out: Any) -> Any:
+        """Fill a 2-D array with draws from [0, 1): 24 bits for float32, 32 bits for float64."""
+
+    @abstractmethod
+    def normal(self, key: DrawKey, out: Any) -> Any:
+        """Fill a 2-D array with standard normal draws (Box and Muller 1958), the same bits on every backend."""
+
+    @abstractmethod
+    def bernoulli(self, key: DrawKey, mean: Any, out: Any) -> Any:
+        """Fill `out` with 1 where a uniform draw is below `mean`, else 0; `out` may be `mean` itself."""
+
+    # -- elementwise -----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def softplus(self, x: Any, out: Any) -> Any:
+        """``log(1 + exp(x))``, without overflow; `out` may be `x`."""
+
+    @abstractmethod
+    def squared_error(self, a: Any, b: Any) -> Any:
+        """``sum((a - b)**2)`` as a scalar on the device, accumulated in float64."""
+
+    @abstractmethod
+    def add_scaled(self, target: Any, scale: float, source: Any) -> Any:
+        """``target += scale * source``."""
+
+    @abstractmethod
+    def sgd(
+        self, value: Any, velocity: Any, gradient: Any, learning_rate: float, momentum: float, nesterov: bool
+    ) -> None:
+        """One step of gradient descent: ``v = momentum * v + g``; ``value -= learning_rate * v`` (Nesterov: ``g +
+        momentum * v`` in place of v). `velocity` may be None where momentum is 0."""
+
+    @abstractmethod
+    def adam(
+        self,
+        value: Any,
+        first: Any,
+        second: Any,
+        gradient: Any,
+        age: Any,
+        learning_rate: float,
+        beta1: float,
+        beta2: float,
+        eps: float,
+    ) -> None:
+        """One step of Adam (Kingma and Ba 2015, algorithm 1), each element corrected by its own `age` in steps.
+
+        A newborn connection has age 1 at its first update; with a common step count its first update would be
+        3.16 times too large.
+        """
+
+
+class Workspace:
+    """Arrays that are made once and used again at every step.
+
+    A small last batch gets a contiguous view of the same memory.
+    """
+
+    def __init__(self, backend: Backend):
+        self._backend = backend
+        self._flat: dict[str, Any] = {}
+
+    def array(self, name: str, n_units: int, n_samples: int) -> Any:
+        """An uninitialised (n_units, n_samples) array, the same memory for the same name."""
+        size = n_units * n_samples
+        flat = self._flat.get(name)
+        if flat is None or flat.size < size:
+            flat = self._flat[name] = self._backend.empty((size,))
+        return flat[:size].reshape(n_units, n_samples)

@@ -1,0 +1,135 @@
+"""The first pattern of a layer, and nothing else: how many connections there are and where."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sparserbm.network.connections import Pattern
+from sparserbm.registry import register
+from sparserbm.rng import distinct_ranks
+
+
+class Wiring(ABC):
+    """Draws the pattern that training starts from."""
+
+    @abstractmethod
+    def pattern(self, n_pre: int, n_post: int, generator: np.random.Generator) -> Pattern:
+        """A pattern between `n_pre` and `n_post` units."""
+
+    def weights(self) -> np.ndarray | None:
+        """Weights that come with the pattern, in its order; None where a weight scale draws them."""
+        return None
+
+
+@register("wiring", "erdos_renyi")
+@dataclass(frozen=True)
+class ErdosRenyi(Wiring):
+    """Exactly ``round(p * n_pre * n_post)`` connections at places drawn uniformly without repetition.
+
+    Parameters
+    ----------
+    epsilon : float, optional
+        ``p = epsilon * (n_pre + n_post) / (n_pre * n_post)``, so that epsilon * (n_pre + n_post) connections exist.
+    density : float in (0, 1], optional
+        p itself. Give one of the two.
+    clip : bool
+        A layer that epsilon would make more than full becomes full, instead of an error.
+
+    Notes
+    -----
+    Source: Mocanu et al. (2018), equation 1. Their code draws with repetition and loses 1 to 3 % of the
+    connections that way; here the count is exact.
+    """
+
+    epsilon: float | None = None
+    density: float | None = None
+    clip: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.epsilon is None) == (self.density is None):
+            raise ValueError(
+                f"ErdosRenyi(epsilon={self.epsilon}, density={self.density}): give one of the two, "
+                f"e.g. erdos_renyi(epsilon=11) or erdos_renyi(density=0.05)"
+            )
+        if self.epsilon is not None and not self.epsilon > 0:
+            raise ValueError(f"epsilon={self.epsilon} is not possible; use a number above 0")
+        if self.density is not None and not 0 < self.density <= 1:
+            raise ValueError(f"density={self.density} is not possible; use a number above 0, at most 1")
+
+    def count(self, n_pre: int, n_post: int) -> int:
+        """How many connections the layer gets."""
+        places = n_pre * n_post
+        if self.density is not None:
+            return round(self.density * places)
+        assert self.epsilon is not None
+        wanted = round(self.epsilon * (n_pre + n_post))
+        if wanted > places and not self.clip:
+            limit = np.floor(10 * places / (n_pre + n_post)) / 10
+            raise ValueError(
+                f"epsilon={self.epsilon:g} asks for {wanted:,} connections but {n_pre} x {n_post} has room for "
+                f"{places:,}; use epsilon <= {limit:.1f} or wiring=Dense()"
+            )
+        return min(wanted, places)
+
+    def pattern(self, n_pre: int, n_post: int, generator: np.random.Generator) -> Pattern:
+        keys = distinct_ranks(generator, n_pre * n_post, self.count(n_pre, n_post))
+        return Pattern.from_keys(n_pre, n_post, keys)
+
+
+@register("wiring", "dense")
+@dataclass(frozen=True)
+class Dense(Wiring):
+    """Every place holds a connection; such a layer never evolves."""
+
+    def pattern(self, n_pre: int, n_post: int, generator: np.random.Generator) -> Pattern:
+        return Pattern.from_keys(n_pre, n_post, np.arange(n_pre * n_post, dtype=np.int64))
+
+
+@register("wiring", "fixed_fan_in")
+@dataclass(frozen=True)
+class FixedFanIn(Wiring):
+    """Every post unit gets `fan_in` inputs, drawn uniformly without repetition."""
+
+    fan_in: int
+
+    def pattern(self, n_pre: int, n_post: int, generator: np.random.Generator) -> Pattern:
+        if not 1 <= self.fan_in <= n_pre:
+            raise ValueError(f"fan_in={self.fan_in} is not possible with {n_pre} inputs; use 1 to {n_pre}")
+        rows = [unit * n_pre + distinct_ranks(generator, n_pre, self.fan_in) for unit in range(n_post)]
+        return Pattern.from_keys(n_pre, n_post, np.concatenate(rows))
+
+
+@dataclass(frozen=True, eq=False)
+class FromScipy(Wiring):
+    """Pattern and weights of a SciPy sparse matrix of shape (n_post, n_pre); explicit zeros are connections.
+
+    Parameters
+    ----------
+    matrix : scipy.sparse matrix or array, or a path to an .npz file of `scipy.sparse.save_npz`
+    """
+
+    matrix: Any
+
+    def _csr(self) -> Any:
+        from scipy import sparse
+
+        matrix = self.matrix if sparse.issparse(self.matrix) else sparse.load_npz(self.matrix)
+        csr = sparse.csr_matrix(matrix, copy=True)
+        stored = csr.nnz
+        csr.sum_duplicates()
+        if csr.nnz != stored:
+            raise ValueError(f"{stored - csr.nnz} entries of the matrix repeat a place; every place must be unique")
+        return csr
+
+    def pattern(self, n_pre: int, n_post: int, generator: np.random.Generator) -> Pattern:
+        csr = self._csr()
+        if csr.shape != (n_post, n_pre):
+            raise ValueError(f"the matrix has shape {csr.shape}, the layer needs (n_post, n_pre) = {(n_post, n_pre)}")
+        return Pattern(n_pre, n_post, csr.indptr, csr.indices)
+
+    def weights(self) -> np.ndarray | None:
+        return np.asarray(self._csr().data)

@@ -1,0 +1,100 @@
+"""One look for all figures: colours, sizes, titles, and the drawing that several figures share.
+
+Lengths are inches, text is in points. A figure is 6.5 inches wide, so that its 10 point text is still legible
+where a page shows the picture 600 pixels wide.
+"""
+
+from __future__ import annotations
+
+import textwrap
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import Colormap
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import MaxNLocator
+
+WIDTH = 6.5
+SEQUENCE = "viridis"
+DIVERGING = "RdBu_r"
+GREY = "#777777"
+ABSENT = "#d4d4d4"
+
+# Okabe and Ito (2008), the colours that colour-blind readers tell apart, without yellow: too pale for lines.
+CATEGORIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+RC = {
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.labelsize": 10,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e4e4",
+    "figure.facecolor": "white",
+    "savefig.dpi": 150,
+    "svg.hashsalt": "sparserbm",  # the same figure gives the same SVG file
+}
+
+
+def colormap(name: str) -> Colormap:
+    return matplotlib.colormaps[name]
+
+
+def category_colours(n: int) -> list:
+    """`n` colours for things without an order; beyond 7 a sequence is the best that is left."""
+    if n <= len(CATEGORIES):
+        return list(CATEGORIES[:n])
+    return list(colormap(SEQUENCE)(np.linspace(0.0, 0.95, n)))
+
+
+def sequence_colours(n: int) -> list:
+    """`n` colours from dark to light for things in order, such as epochs; the palest end is left out."""
+    return list(colormap(SEQUENCE)(np.linspace(0.0, 0.88, n)))
+
+
+def set_title(figure: Figure | SubFigure, text: str) -> None:
+    """The finding, left-aligned over the whole figure and wrapped to its width."""
+    inches = figure.bbox.width / figure.dpi
+    lines = textwrap.wrap(text, max(20, int(inches * 11.0)))
+    figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=11, fontweight="bold")
+
+
+def epoch_axis(axes: Axes, label: bool = True) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
+    axes.grid(axis="y")
+    if label:
+        axes.set_xlabel("epoch")
+
+
+def show_image(axes: Axes, image: np.ndarray, low: float, high: float):
+    """An image of the inputs without ticks, on the colour scale `low` to `high`."""
+    shown = axes.imshow(image, cmap=SEQUENCE, vmin=low, vmax=high, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    return shown
+
+
+def colour_limits(values: np.ndarray) -> tuple[float, float, str]:
+    """Colour scale that a few extreme units cannot stretch: percentiles 0.5 and 99.5, and colorbar's `extend`."""
+    low, high = np.floor(np.percentile(values, 0.5)), np.ceil(np.percentile(values, 99.5))
+    high = max(high, low + 1)
+    below, above = values.min() < low, values.max() > high
+    return low, high, {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[int(below), int(above)]
+
+
+def outline(axes: Axes, zone: np.ndarray, colour: str = "white", width: float = 1.4) -> None:
+    """Draw the border of a zone, (rows, columns) bool, along the edges of its pixels."""
+    padded = np.pad(zone, 1)
+    rows, columns = np.nonzero(padded[1:, :] != padded[:-1, :])
+    level = [((c - 1.5, r - 0.5), (c - 0.5, r - 0.5)) for r, c in zip(rows, columns)]
+    rows, columns = np.nonzero(padded[:, 1:] != padded[:, :-1])
+    upright = [((c - 0.5, r - 1.5), (c - 0.5, r - 0.5)) for r, c in zip(rows, columns)]
+    axes.add_collection(LineCollection(level + upright, colors=colour, linewidths=width, capstyle="projecting"))

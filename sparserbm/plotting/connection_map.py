@@ -1,0 +1,119 @@
+"""Connections per input as images, from the first epoch to the last, on one colour scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure, SubFigure
+
+from sparserbm.plotting import _style
+from sparserbm.plotting._runs import epochs_of, image_shape, spread
+from sparserbm.plotting._zone_series import finding, index_at, tally
+from sparserbm.runs import Run
+from sparserbm.topology import LearningIndex, degree_image, dispersion
+
+FIGURE = "connection-map"
+
+
+@dataclass(frozen=True)
+class MapRow:
+    """The maps of one run.
+
+    Attributes
+    ----------
+    name : str
+    epochs : (n_maps,) int
+    images : (n_maps, rows, columns) int
+        Connections per input.
+    zone : (rows, columns) bool or None
+        The active zone.
+    last : LearningIndex or None
+        Of the last map, where there is a zone.
+    """
+
+    name: str
+    epochs: np.ndarray
+    images: np.ndarray
+    zone: np.ndarray | None
+    last: LearningIndex | None
+
+
+def load(
+    runs: list[Run],
+    n_epochs: int | None = None,
+    image_shape: Sequence[int] | None = None,
+    zone: np.ndarray | None = None,
+) -> list[MapRow]:
+    """Maps of the first layer of every run, one row per run.
+
+    Parameters
+    ----------
+    runs : list of Run
+    n_epochs : int, at least 2, optional
+        Maps per run; 6 for one run, 4 for several.
+    image_shape : (rows, columns), optional
+        For runs that state none.
+    zone : (n_inputs,) bool, optional
+        Instead of the zone of the runs.
+    """
+    n_epochs = n_epochs or (6 if len(runs) == 1 else 4)
+    return [_row(run, n_epochs, image_shape, zone) for run in runs]
+
+
+def _row(run: Run, n_epochs: int, given: Sequence[int] | None, zone: np.ndarray | None) -> MapRow:
+    shape = image_shape(run, FIGURE, given)
+    epochs = spread(epochs_of(run), n_epochs)
+    images = [degree_image(run.snapshots[epoch].layers[0].degree_pre, shape) for epoch in epochs]
+    mask = run.zone_mask if zone is None else np.asarray(zone, dtype=bool)
+    last = None if mask is None else index_at(run, epochs[-1], FIGURE, mask)
+    return MapRow(
+        run.name, np.array(epochs), np.array(images), None if mask is None else mask.reshape(shape), last
+    )
+
+
+def size(table: list[MapRow]) -> tuple[float, float]:
+    rows, columns = _grid(table)
+    ratio = table[0].images.shape[1] / table[0].images.shape[2]
+    return _style.WIDTH, 0.8 + rows * (0.35 + 0.85 * _style.WIDTH / columns * ratio)
+
+
+def draw(figure: Figure | SubFigure, table: list[MapRow]) -> None:
+    """Small multiples with the active zone outlined in white."""
+    low, high, extend = _style.colour_limits(np.concatenate([row.images.ravel() for row in table]))
+    rows, columns = _grid(table)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for place in axes.flat:
+        place.axis("off")
+    for number, row in enumerate(table):
+        cells = axes.flat if len(table) == 1 else axes[number]
+        for place, epoch, image in zip(cells, row.epochs, row.images, strict=False):
+            place.axis("on")
+            shown = _style.show_image(place, image, low, high)
+            place.set_title(f"epoch {epoch}", pad=3)
+            if row.zone is not None:
+                _style.outline(place, row.zone)
+        if len(table) > 1:
+            axes[number, 0].set_ylabel(row.name, fontsize=9)
+    figure.colorbar(shown, ax=axes, label="connections per input", extend=extend, aspect=30, pad=0.02)
+    _style.set_title(figure, _finding(table))
+
+
+def _grid(table: list[MapRow]) -> tuple[int, int]:
+    longest = max(len(row.epochs) for row in table)
+    if len(table) > 1:
+        return len(table), longest
+    columns = min(longest, 3)
+    return -(-longest // columns), columns
+
+
+def _finding(table: list[MapRow]) -> str:
+    indices = [row.last for row in table if row.last is not None]
+    if len(table) > 1:
+        return f"Verdict after the last epoch: {tally(indices)}" if indices else "Connections per input by epoch"
+    row = table[0]
+    if row.last is not None:
+        return finding(row.last, row.epochs[-1])
+    first, last = dispersion(row.images[0].ravel()), dispersion(row.images[-1].ravel())
+    return f"Unevenness of connections per input (variance / mean): {first:.2f} at first, {last:.2f} at last"

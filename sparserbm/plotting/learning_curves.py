@@ -1,0 +1,152 @@
+"""Loss and quality over the epochs, on training and validation data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import PercentFormatter
+
+from sparserbm.plotting import _style
+from sparserbm.plotting._runs import by_kind, group_label
+from sparserbm.runs import Run
+
+FIGURE = "learning-curves"
+
+# model kind -> (metric, axis label); a metric that no run has gets no panel
+PANELS = {
+    "mlp": (("loss", "loss"), ("accuracy", "accuracy")),
+    "rbm": (
+        ("loss", "reconstruction error (MSE)"),
+        ("pseudo_likelihood", "pseudo-likelihood (nats)"),
+        ("free_energy_gap", "free-energy gap (nats)"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One metric of one run: (n_epochs,) arrays, NaN where it was not measured."""
+
+    name: str
+    group: str
+    epochs: np.ndarray
+    train: np.ndarray
+    validation: np.ndarray
+
+
+@dataclass(frozen=True)
+class Panel:
+    """All curves of one metric of one model kind."""
+
+    kind: str
+    metric: str
+    label: str
+    curves: tuple[Curve, ...]
+
+
+def load(runs: list[Run]) -> list[Panel]:
+    """One panel per model kind and metric that at least one run has.
+
+    Raises
+    ------
+    ValueError
+        If no run has any of the metrics.
+    """
+    panels = []
+    for kind, members in by_kind(runs).items():
+        for metric, label in PANELS.get(kind, PANELS["mlp"]):
+            curves = [_curve(run, metric) for run in members]
+            measured = tuple(curve for curve in curves if np.isfinite([curve.train, curve.validation]).any())
+            if measured:
+                panels.append(Panel(kind, metric, label, measured))
+    if not panels:
+        raise ValueError(
+            f"{FIGURE} needs a loss or an accuracy, but metrics.jsonl of {runs[0].name} has none; "
+            f"was its training interrupted before the first epoch ended?"
+        )
+    return panels
+
+
+def _curve(run: Run, metric: str) -> Curve:
+    history = run.history
+    epochs = history.get("epoch", np.zeros(0))
+    nothing = np.full(epochs.shape, np.nan)
+    train, validation = history.get(metric, nothing), history.get(f"validation_{metric}", nothing)
+    return Curve(run.name, group_label(run), epochs, train, validation)
+
+
+def size(table: list[Panel]) -> tuple[float, float]:
+    n_groups = len({curve.group for panel in table for curve in panel.curves})
+    return _style.WIDTH, 0.9 + 2.5 * -(-len(table) // 2) + 0.2 * (n_groups // 3)
+
+
+def draw(figure: Figure | SubFigure, table: list[Panel]) -> None:
+    """Panels in two columns; validation solid, training dashed, one colour per group."""
+    groups = list(dict.fromkeys(curve.group for panel in table for curve in panel.curves))
+    colour = dict(zip(groups, _style.category_colours(len(groups))))
+    axes = figure.subplots(-(-len(table) // 2), min(2, len(table)), squeeze=False)
+    for place in axes.flat[len(table) :]:
+        place.remove()
+    several = len({panel.kind for panel in table}) > 1
+    for place, panel in zip(axes.flat, table, strict=False):
+        for curve in panel.curves:
+            style = {"color": colour[curve.group], "lw": 1.8 if len(panel.curves) < 8 else 1.2}
+            _line(place, curve.epochs, curve.train, ls="--", **style)
+            _line(place, curve.epochs, curve.validation, ls="-", **style)
+        place.set_ylabel(panel.label)
+        if several:
+            place.set_title(panel.kind.upper())
+        if panel.metric == "accuracy":
+            place.yaxis.set_major_formatter(PercentFormatter(1.0))
+        _style.epoch_axis(place)
+    _legend(figure, table, colour)
+    _style.set_title(figure, _finding(table))
+
+
+def _line(axes, epochs: np.ndarray, values: np.ndarray, **style) -> None:
+    measured = np.isfinite(values)  # joined over epochs without an evaluation
+    if measured.any():
+        axes.plot(epochs[measured], values[measured], **style)
+
+
+def _legend(figure: Figure | SubFigure, table: list[Panel], colour: dict) -> None:
+    axes = figure.axes[0]
+    shade = next(iter(colour.values())) if len(colour) == 1 else _style.GREY
+    curves = [curve for panel in table for curve in panel.curves]
+    handles = []
+    for side, style in (("validation", "-"), ("train", "--")):
+        if any(np.isfinite(getattr(curve, side)).any() for curve in curves):
+            name = "training" if side == "train" else side
+            handles += axes.plot([], [], color=shade, ls=style, lw=1.8, label=name)
+    if len({curve.name for curve in curves}) > 1:
+        for group, shade in colour.items():
+            handles += axes.plot([], [], color=shade, lw=3, label=group)
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)))
+
+
+def _finding(table: list[Panel]) -> str:
+    findings = []
+    for kind in dict.fromkeys(panel.kind for panel in table):
+        panels = {panel.metric: panel for panel in table if panel.kind == kind}
+        panel = panels.get("accuracy", panels.get("loss", next(iter(panels.values()))))
+        findings.append(_panel_finding(panel))
+    return "; ".join(findings)
+
+
+def _panel_finding(panel: Panel) -> str:
+    side = "validation" if any(np.isfinite(curve.validation).any() for curve in panel.curves) else "train"
+    ends = []
+    for curve in panel.curves:
+        measured = np.isfinite(getattr(curve, side))
+        if measured.any():
+            ends.append((float(getattr(curve, side)[measured][-1]), curve.epochs[measured][-1], curve.group))
+    better = min if panel.metric == "loss" else max
+    value, epoch, group = better(ends)
+    number = f"{value:.1%}" if panel.metric == "accuracy" else f"{value:.3g}"
+    what = panel.label.replace(" (MSE)", "").replace(" (nats)", "")
+    what = ("Validation " if side == "validation" else "Training ") + what
+    if len(panel.curves) == 1:
+        return f"{what} {number} after {epoch:.0f} epochs"
+    return f"{what}: best at the end {number} ({group})"

@@ -1,0 +1,122 @@
+"""Incoming weights of the best-connected hidden units, as images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_rgba
+from matplotlib.figure import Figure, SubFigure
+
+from sparserbm.plotting import _style
+from sparserbm.plotting._runs import image_shape
+from sparserbm.runs import Run
+from sparserbm.topology import fan_in
+
+FIGURE = "receptive-fields"
+GAP = 2  # pixels of background between two images of the mosaic
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Weights into some hidden units.
+
+    Attributes
+    ----------
+    name : str
+        Of the run.
+    epoch : int
+    units : (n,) int
+        Hidden units, most connections first.
+    fan_in : (n,) int
+    images : (n, rows, columns) float
+        Incoming weights; NaN where there is no connection.
+    """
+
+    name: str
+    epoch: int
+    units: np.ndarray
+    fan_in: np.ndarray
+    images: np.ndarray
+
+
+def load(runs: list[Run], n: int = 25, image_shape: Sequence[int] | None = None) -> Fields:
+    """The newest whole pattern of one run.
+
+    Parameters
+    ----------
+    runs : list of one Run
+    n : int, at least 1
+        Hidden units to show; fewer where there are not so many with a connection.
+    image_shape : (rows, columns), optional
+        For a run that states none.
+
+    Raises
+    ------
+    ValueError
+        If there are several runs, or the run has no image shape, pattern or connection.
+    """
+    if len(runs) != 1:
+        raise ValueError(f"{FIGURE} draws one run, but {len(runs)} were given; draw them one by one")
+    if n < 1:
+        raise ValueError(f"n={n} hidden units cannot be drawn; use n of at least 1")
+    return _fields(runs[0], n, image_shape)
+
+
+def _fields(run: Run, n: int, given: Sequence[int] | None) -> Fields:
+    shape = image_shape(run, FIGURE, given)
+    epoch, layer = run.last_pattern(0)
+    assert layer.indptr is not None and layer.pre is not None and layer.weight is not None
+    degrees = fan_in(layer.indptr)
+    order = np.argsort(-degrees, kind="stable")
+    units = order[: min(n, int(np.count_nonzero(degrees)))]
+    if units.size == 0:
+        raise ValueError(f"{FIGURE}: run {run.name} has no connection left at epoch {epoch}")
+    images = np.full((units.size, shape[0] * shape[1]), np.nan)
+    for image, unit in zip(images, units):
+        connections = slice(layer.indptr[unit], layer.indptr[unit + 1])
+        image[layer.pre[connections]] = layer.weight[connections]
+    return Fields(run.name, epoch, units, degrees[units], images.reshape(-1, *shape))
+
+
+def size(table: Fields) -> tuple[float, float]:
+    rows, columns = mosaic_shape(len(table.units))
+    return _style.WIDTH, 0.9 + 0.86 * _style.WIDTH * rows / columns * table.images.shape[1] / table.images.shape[2]
+
+
+def mosaic_shape(n: int) -> tuple[int, int]:
+    """Rows and columns for `n` images, about as wide as high or wider."""
+    columns = int(np.ceil(np.sqrt(n)))
+    return -(-n // columns), columns
+
+
+def draw(figure: Figure | SubFigure, table: Fields) -> None:
+    """A mosaic on one colour scale, symmetric about 0; grey: no connection."""
+    # a few large weights would leave the others pale: the scale ends at the 99th percentile
+    weights = np.abs(table.images[np.isfinite(table.images)])
+    limit = float(np.percentile(weights, 99)) or 1.0
+    scale = ScalarMappable(Normalize(-limit, limit), _style.colormap(_style.DIVERGING))
+    axes = figure.subplots()
+    axes.imshow(_mosaic(table.images, scale), interpolation="nearest")
+    axes.axis("off")
+    extend = "both" if weights.max() > limit else "neither"
+    figure.colorbar(scale, ax=axes, label="weight (grey: no connection)", extend=extend, aspect=30, pad=0.02)
+    fewest, most = table.fan_in.min(), table.fan_in.max()
+    _style.set_title(
+        figure,
+        f"The {len(table.units)} best-connected hidden units see {fewest} to {most} inputs (epoch {table.epoch})",
+    )
+
+
+def _mosaic(images: np.ndarray, scale: ScalarMappable) -> np.ndarray:
+    n, height, width = images.shape
+    rows, columns = mosaic_shape(n)
+    canvas = np.zeros((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, 4))  # transparent gaps
+    for place, image in enumerate(images):
+        colours = scale.to_rgba(np.nan_to_num(image))
+        colours[np.isnan(image)] = to_rgba(_style.ABSENT)
+        top, left = place // columns * (height + GAP), place % columns * (width + GAP)
+        canvas[top : top + height, left : left + width] = colours
+    return canvas

@@ -1,0 +1,93 @@
+"""Connections per input in the active zone and in the margin over the epochs, and how far that is from chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure, SubFigure
+
+from sparserbm.plotting import _style
+from sparserbm.plotting._runs import group_label, kind
+from sparserbm.plotting._zone_series import ZoneSeries, finding, tally, zone_series
+from sparserbm.runs import Run
+
+FIGURE = "zone-density"
+
+
+@dataclass(frozen=True)
+class ZoneLine:
+    """One run: its name, its group (runs of a group share a colour), its model kind and its series."""
+
+    name: str
+    group: str
+    kind: str
+    series: ZoneSeries
+
+
+def load(runs: list[Run], zone: np.ndarray | None = None) -> list[ZoneLine]:
+    """The learning index of every run at all its snapshots.
+
+    Parameters
+    ----------
+    runs : list of Run
+    zone : (n_inputs,) bool, optional
+        Instead of the zone of the runs.
+    """
+    return [ZoneLine(run.name, group_label(run), kind(run), zone_series(run, FIGURE, zone)) for run in runs]
+
+
+def size(table: list[ZoneLine]) -> tuple[float, float]:
+    return _style.WIDTH, 4.6 + 0.2 * (len({line.group for line in table}) // 3)
+
+
+def draw(figure: Figure | SubFigure, table: list[ZoneLine]) -> None:
+    """Above the two densities, below z with the band of no verdict; one column per model kind."""
+    groups = list(dict.fromkeys(line.group for line in table))
+    colour = dict(zip(groups, _style.category_colours(len(groups))))
+    kinds = list(dict.fromkeys(line.kind for line in table))
+    axes = figure.subplots(2, len(kinds), squeeze=False, sharex="col", height_ratios=(3, 2))
+    for column, (density, deviation) in enumerate(axes.T):
+        for line in (line for line in table if line.kind == kinds[column]):
+            series, style = line.series, {"color": colour[line.group], "lw": 1.8 if len(table) < 8 else 1.2}
+            density.plot(series.epochs, series.centre, ls="-", **style)
+            density.plot(series.epochs, series.margin, ls="--", **style)
+            deviation.plot(series.epochs, series.z, **style)
+        verdict_band(deviation)
+        _style.epoch_axis(density, label=False)
+        _style.epoch_axis(deviation)
+        if len(kinds) > 1:
+            density.set_title(kinds[column].upper())
+    axes[0, 0].set_ylabel("connections per input")
+    axes[1, 0].set_ylabel("z (learning index)")
+    _legend(figure, table, colour)
+    _style.set_title(figure, _finding(table))
+
+
+def verdict_band(axes) -> None:
+    """The values of z that say nothing, shaded between -3 and 3."""
+    axes.axhspan(-3, 3, color="#ececec", lw=0, zorder=0)
+    axes.axhline(0, color=_style.GREY, lw=0.8)
+    axes.annotate(
+        "chance", (1, 0), xycoords=("axes fraction", "data"), xytext=(-4, 3), textcoords="offset points",
+        ha="right", va="bottom", color="#555555", fontsize=8,
+    )
+
+
+def _legend(figure: Figure | SubFigure, table: list[ZoneLine], colour: dict) -> None:
+    axes = figure.axes[0]
+    single = colour[table[0].group] if len(colour) == 1 else _style.GREY
+    handles = [
+        axes.plot([], [], color=single, ls="-", lw=1.8, label="active zone")[0],
+        axes.plot([], [], color=single, ls="--", lw=1.8, label="margin")[0],
+    ]
+    if len(table) > 1:
+        for group, shade in colour.items():
+            handles += axes.plot([], [], color=shade, lw=3, label=group)
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)))
+
+
+def _finding(table: list[ZoneLine]) -> str:
+    if len(table) == 1:
+        return finding(table[0].series.last, table[0].series.epochs[-1])
+    return f"Verdicts after the last epoch: {tally([line.series.last for line in table])}"

@@ -1,0 +1,25 @@
+"""Measures of the wiring: arrays in, numbers and tables out; nothing here knows a model or a run."""
+
+from sparserbm.topology.degrees import dead_units, degree_image, dispersion, fan_in, fan_out
+from sparserbm.topology.zones import (
+    LearningIndex,
+    central_square,
+    concentric_trend,
+    learning_index,
+    rectangle,
+    zone_by_deviation,
+)
+
+__all__ = [
+    "fan_out",
+    "fan_in",
+    "degree_image",
+    "dispersion",
+    "dead_units",
+    "LearningIndex",
+    "learning_index",
+    "central_square",
+    "rectangle",
+    "zone_by_deviation",
+    "concentric_trend",
+]

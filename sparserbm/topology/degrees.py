@@ -1,0 +1,92 @@
+"""Degrees: how many connections every unit has, and how unevenly they are shared out."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+
+def fan_out(pre: np.ndarray, n_pre: int) -> np.ndarray:
+    """Connections of every pre unit (input), those without any included.
+
+    Parameters
+    ----------
+    pre : (n_connections,) int, in [0, n_pre)
+        The pre unit of each connection, in any order.
+    n_pre : int
+        Number of pre units.
+
+    Returns
+    -------
+    (n_pre,) int
+
+    Raises
+    ------
+    ValueError
+        If a connection names a unit that does not exist.
+    """
+    pre = np.asarray(pre, dtype=np.int64)
+    if pre.size and (pre.min() < 0 or pre.max() >= n_pre):
+        raise ValueError(
+            f"connections name the units {pre.min()} to {pre.max()}, but n_pre={n_pre}; "
+            f"give n_pre={pre.max() + 1} or more and no negative unit"
+        )
+    # Not np.unique: it leaves out the units that lost their last connection.
+    return np.bincount(pre, minlength=n_pre)
+
+
+def fan_in(indptr: np.ndarray) -> np.ndarray:
+    """Connections of every post unit: (n_post,) int, from the row pointer (n_post + 1,) of a CSR pattern."""
+    return np.diff(np.asarray(indptr, dtype=np.int64))
+
+
+def degree_image(degrees: np.ndarray, image_shape: tuple[int, int]) -> np.ndarray:
+    """Degrees of the inputs as the image that the inputs form.
+
+    Parameters
+    ----------
+    degrees : (n_inputs,) array
+        One value per pixel, row by row.
+    image_shape : (rows, columns)
+
+    Returns
+    -------
+    (rows, columns) array
+
+    Raises
+    ------
+    ValueError
+        If the image has not one pixel per input.
+    """
+    degrees = np.asarray(degrees)
+    rows, columns = image_shape
+    if degrees.shape != (rows * columns,):
+        raise ValueError(
+            f"degrees of shape {degrees.shape} do not fill an image of {rows} x {columns}; "
+            f"give one value per pixel, ({rows * columns},), or another image_shape"
+        )
+    return degrees.reshape(rows, columns)
+
+
+def dispersion(degrees: np.ndarray) -> float:
+    """Variance of the degrees over their mean; NaN where there is no connection.
+
+    A wiring drawn at random has about 1 - density (binomial degrees); a heavy-tailed one has far more than 1.
+
+    Parameters
+    ----------
+    degrees : (n_units,) int
+
+    Returns
+    -------
+    float, at least 0
+    """
+    degrees = np.asarray(degrees, dtype=float)
+    mean = degrees.mean() if degrees.size else 0.0
+    return float(degrees.var() / mean) if mean > 0 else math.nan
+
+
+def dead_units(degrees: np.ndarray) -> int:
+    """How many units have no connection at all."""
+    return int(np.count_nonzero(np.asarray(degrees) == 0))
