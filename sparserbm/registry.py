@@ -94,12 +94,10 @@ def resolve(kind: str, given: Any) -> Any:
 def to_text(value: Any) -> str:
     """The text that `parse` turns back into `value`; literals are written as Python literals."""
     if type(value) in _NAMES:
-        arguments = ", ".join(
-            f"{field.name}={to_text(getattr(value, field.name))}"
-            for field in dataclasses.fields(value)
-            if field.init and not _is_default(field, getattr(value, field.name))
-        )
-        return f"{_NAMES[type(value)][1]}({arguments})"
+        fields = [field for field in dataclasses.fields(value) if field.init]
+        arguments = ", ".join(f"{field.name}={to_text(getattr(value, field.name))}" for field in fields)
+        name = _NAMES[type(value)][1]
+        return f"{name}({arguments})" if arguments else name
     if isinstance(value, (list, tuple)):
         inner = ", ".join(to_text(item) for item in value)
         return f"({inner},)" if len(value) == 1 else f"({inner})"
@@ -109,10 +107,6 @@ def to_text(value: Any) -> str:
         f"{value!r} cannot be written as a rule text; register its class with "
         f"sparserbm.registry.register(kind, name), or use numbers, strings, tuples and registered rules"
     )
-
-
-def _is_default(field: dataclasses.Field, value: Any) -> bool:
-    return field.default is not dataclasses.MISSING and type(field.default) is type(value) and field.default == value
 
 
 def _lookup(kind: str, name: str) -> Callable[..., Any]:

@@ -44,7 +44,7 @@ class Indexed(Protocol):
 
 
 class SignedPair(NamedTuple):
-    """One term of a coactivity: ``sign * mean_b pre[i, b] * post[j, b]``."""
+    """One signed term of a coactivity: ``sign * sum_b pre[i, b] * post[j, b]``; the sign may carry a weight."""
 
     sign: float
     pre: Any  # (n_pre, n_samples)
@@ -160,15 +160,15 @@ class Backend(ABC):
         """The product of `spmm` and `spmm_t`."""
 
     @abstractmethod
-    def sddmm(self, connections: Indexed, pairs: Sequence[SignedPair], scale: float, out: Any) -> Any:
+    def sddmm(self, connections: Indexed, pairs: Sequence[SignedPair], out: Any) -> Any:
         """Sampled dense-dense product over signed pairs, in one pass for one or two of them.
 
-        ``out[e] = scale * sum_s sign_s * sum_b pre_s[i, b] * post_s[j, b]`` for every connection e = (i, j).
+        ``out[e] = sum_s sign_s * sum_b pre_s[i, b] * post_s[j, b]`` for every connection e = (i, j).
         """
 
     @abstractmethod
-    def row_sums(self, terms: Sequence[tuple[float, Any]], scale: float, out: Any) -> Any:
-        """``out[j] = scale * sum_s sign_s * sum_b activity_s[j, b]``, the gradient of a bias."""
+    def row_sums(self, terms: Sequence[tuple[float, Any]], out: Any) -> Any:
+        """``out[j] = sum_s sign_s * sum_b activity_s[j, b]``, the gradient of a bias."""
 
     @abstractmethod
     def gather(self, samples: Any, rows: Any, out: Any) -> Any:
@@ -193,6 +193,10 @@ class Backend(ABC):
     @abstractmethod
     def softplus(self, x: Any, out: Any) -> Any:
         """``log(1 + exp(x))``, without overflow; `out` may be `x`."""
+
+    @abstractmethod
+    def gate(self, activation: str, activity: Any, values: Any) -> Any:
+        """``values *= f'(z)`` for the activation f that gave `activity`, in place (see `Gate`)."""
 
     @abstractmethod
     def squared_error(self, a: Any, b: Any) -> Any:
@@ -236,7 +240,7 @@ class Workspace:
     """
 
     def __init__(self, backend: Backend):
-        self._backend = backend
+        self.backend = backend
         self._flat: dict[str, Any] = {}
 
     def array(self, name: str, n_units: int, n_samples: int) -> Any:
@@ -244,5 +248,5 @@ class Workspace:
         size = n_units * n_samples
         flat = self._flat.get(name)
         if flat is None or flat.size < size:
-            flat = self._flat[name] = self._backend.empty((size,))
+            flat = self._flat[name] = self.backend.empty((size,))
         return flat[:size].reshape(n_units, n_samples)

@@ -87,6 +87,33 @@ def _exp_float32(x):
     return p * _float32_from_bits(np.int32(biased << np.int32(23)))
 
 
+def _log1p(t):
+    """log(1 + t) for t of [0, 1], vectorised by the compiler for float32."""
+    raise NotImplementedError
+
+
+@overload(_log1p)
+def _log1p_overload(t):
+    if t == types.float32:
+        return lambda t: _log1p_float32(t)
+    return lambda t: math.log1p(t)
+
+
+@_compiled(fastmath=FAST)
+def _log1p_float32(t):
+    # 2 atanh(s) with s = t / (2 + t) <= 1/3: seven terms reach float32 precision.
+    s = t / (np.float32(2.0) + t)
+    square = s * s
+    total = np.float32(1.0 / 13.0)
+    total = total * square + np.float32(1.0 / 11.0)
+    total = total * square + np.float32(1.0 / 9.0)
+    total = total * square + np.float32(1.0 / 7.0)
+    total = total * square + np.float32(1.0 / 5.0)
+    total = total * square + np.float32(1.0 / 3.0)
+    total = total * square + np.float32(1.0)
+    return np.float32(2.0) * s * total
+
+
 @_compiled(fastmath=FAST)
 def activate_row(row, activation):
     one = row.dtype.type(1.0)
@@ -275,7 +302,12 @@ def product_rows(
         e, end = indptr[row], indptr[row + 1]
         while e + 4 <= end:
             if ordered:
-                w0, w1, w2, w3 = weight[order[e]], weight[order[e + 1]], weight[order[e + 2]], weight[order[e + 3]]
+                w0, w1, w2, w3 = (
+                    weight[order[e]],
+                    weight[order[e + 1]],
+                    weight[order[e + 2]],
+                    weight[order[e + 3]],
+                )
             else:
                 w0, w1, w2, w3 = weight[e], weight[e + 1], weight[e + 2], weight[e + 3]
             x0, x1, x2, x3 = x[index[e]], x[index[e + 1]], x[index[e + 2]], x[index[e + 3]]
@@ -360,7 +392,15 @@ def sampled_parallel(n_parts, indptr, index, x, y, scale, accumulate, out):
     n_rows = y.shape[0]
     for part in prange(n_parts):
         sampled_rows(
-            part * n_rows // n_parts, (part + 1) * n_rows // n_parts, indptr, index, x, y, scale, accumulate, out
+            part * n_rows // n_parts,
+            (part + 1) * n_rows // n_parts,
+            indptr,
+            index,
+            x,
+            y,
+            scale,
+            accumulate,
+            out,
         )
 
 
@@ -399,7 +439,17 @@ def sampled_pair_parallel(n_parts, indptr, index, x, y, scale, x2, y2, scale2, o
     n_rows = y.shape[0]
     for part in prange(n_parts):
         sampled_pair_rows(
-            part * n_rows // n_parts, (part + 1) * n_rows // n_parts, indptr, index, x, y, scale, x2, y2, scale2, out
+            part * n_rows // n_parts,
+            (part + 1) * n_rows // n_parts,
+            indptr,
+            index,
+            x,
+            y,
+            scale,
+            x2,
+            y2,
+            scale2,
+            out,
         )
 
 
@@ -438,7 +488,7 @@ def add_row_sums(activity, scale, out):
 def softplus(x, out):
     for k in range(x.size):
         value = x[k]
-        out[k] = max(value, x.dtype.type(0.0)) + math.log1p(math.exp(-abs(value)))
+        out[k] = (value if value > 0 else x.dtype.type(0.0)) + _log1p(_exp(-abs(value)))
 
 
 @_compiled(fastmath=FAST)

@@ -10,7 +10,7 @@ import numba
 import numpy as np
 
 from sparserbm.backends import numba_kernels as kernels
-from sparserbm.backends.base import ACTIVATIONS, Backend, Gate, Indexed, Rows, SignedPair
+from sparserbm.backends.base import ACTIVATIONS, Gate, Indexed, Rows, SignedPair
 from sparserbm.backends.reference import ReferenceBackend
 from sparserbm.rng import DrawKey
 
@@ -91,30 +91,30 @@ class NumpyBackend(ReferenceBackend):
             kernels.product_parallel(parts, *arguments)
         return out
 
-    def sddmm(self, connections: Indexed, pairs: Sequence[SignedPair], scale: float, out: Any) -> Any:
+    def sddmm(self, connections: Indexed, pairs: Sequence[SignedPair], out: Any) -> Any:
         rows, number = connections.by_post, self.dtype.type
         n_post = len(rows.indptr) - 1
         parts = self._parts(len(pairs) * len(rows.index) * pairs[0].pre.shape[1], n_post)
         pattern = (rows.indptr, rows.index)
         if len(pairs) == 2 and pairs[0].pre.shape == pairs[1].pre.shape:
-            both = [value for pair in pairs for value in (pair.pre, pair.post, number(scale * pair.sign))]
+            both = [value for pair in pairs for value in (pair.pre, pair.post, number(pair.sign))]
             if parts == 1:
                 kernels.sampled_pair_rows(0, n_post, *pattern, *both, out)
             else:
                 kernels.sampled_pair_parallel(parts, *pattern, *both, out)
             return out
         for k, pair in enumerate(pairs):
-            one = (pair.pre, pair.post, number(scale * pair.sign), k > 0)
+            one = (pair.pre, pair.post, number(pair.sign), k > 0)
             if parts == 1:
                 kernels.sampled_rows(0, n_post, *pattern, *one, out)
             else:
                 kernels.sampled_parallel(parts, *pattern, *one, out)
         return out
 
-    def row_sums(self, terms: Sequence[tuple[float, Any]], scale: float, out: Any) -> Any:
+    def row_sums(self, terms: Sequence[tuple[float, Any]], out: Any) -> Any:
         out[...] = 0
         for sign, activity in terms:
-            kernels.add_row_sums(activity, self.dtype.type(scale * sign), out)
+            kernels.add_row_sums(activity, self.dtype.type(sign), out)
         return out
 
     def gather(self, samples: Any, rows: Any, out: Any) -> Any:
@@ -142,6 +142,10 @@ class NumpyBackend(ReferenceBackend):
         kernels.softplus(x.reshape(-1), out.reshape(-1))
         return out
 
+    def gate(self, activation: str, activity: Any, values: Any) -> Any:
+        kernels.gate_row(values.reshape(-1), ACTIVATIONS.index(activation), activity.reshape(-1))
+        return values
+
     def squared_error(self, a: Any, b: Any) -> Any:
         return kernels.squared_error(a, b)
 
@@ -156,9 +160,7 @@ class NumpyBackend(ReferenceBackend):
         if velocity is None:
             kernels.descend(value, gradient, number(learning_rate))
         else:
-            kernels.descend_with_momentum(
-                value, velocity, gradient, number(learning_rate), number(momentum), nesterov
-            )
+            kernels.descend_with_momentum(value, velocity, gradient, number(learning_rate), number(momentum), nesterov)
 
     def adam(
         self,
@@ -174,5 +176,13 @@ class NumpyBackend(ReferenceBackend):
     ) -> None:
         number = self.dtype.type
         kernels.adam(
-            value, first, second, gradient, age, number(learning_rate), number(beta1), number(beta2), number(eps)
+            value,
+            first,
+            second,
+            gradient,
+            age,
+            number(learning_rate),
+            number(beta1),
+            number(beta2),
+            number(eps),
         )

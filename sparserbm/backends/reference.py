@@ -57,17 +57,17 @@ class ReferenceBackend(Backend):
             self.bernoulli(key, out, sample)
         return out
 
-    def sddmm(self, connections: Indexed, pairs: Sequence[SignedPair], scale: float, out: Any) -> Any:
+    def sddmm(self, connections: Indexed, pairs: Sequence[SignedPair], out: Any) -> Any:
         rows = connections.by_post
         out[...] = 0
         for post in range(len(rows.indptr) - 1):
             entries = slice(rows.indptr[post], rows.indptr[post + 1])
             for pair in pairs:
-                out[entries] += scale * pair.sign * (pair.pre[rows.index[entries]] @ pair.post[post])
+                out[entries] += pair.sign * (pair.pre[rows.index[entries]] @ pair.post[post])
         return out
 
-    def row_sums(self, terms: Sequence[tuple[float, Any]], scale: float, out: Any) -> Any:
-        out[...] = scale * sum(sign * activity.sum(axis=1) for sign, activity in terms)
+    def row_sums(self, terms: Sequence[tuple[float, Any]], out: Any) -> Any:
+        out[...] = sum(sign * activity.sum(axis=1) for sign, activity in terms)
         return out
 
     def gather(self, samples: Any, rows: Any, out: Any) -> Any:
@@ -89,6 +89,10 @@ class ReferenceBackend(Backend):
     def softplus(self, x: Any, out: Any) -> Any:
         out[...] = np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
         return out
+
+    def gate(self, activation: str, activity: Any, values: Any) -> Any:
+        values *= derivative(activation, activity)
+        return values
 
     def squared_error(self, a: Any, b: Any) -> Any:
         return np.sum((a - b) ** 2, dtype=np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +13,7 @@ MODES = ("unit", "standard", "binary", "stochastic", "none")
 _BLOCK = 1 << 20
 
 
-def scale_features(
-    X: np.ndarray, mode: str = "unit", reference: np.ndarray | None = None, seed: int = 0
-) -> np.ndarray:
+def scale_features(X: np.ndarray, mode: str = "unit", reference: np.ndarray | None = None, seed: int = 0) -> np.ndarray:
     """Scale examples to float32.
 
     Parameters
@@ -73,13 +72,14 @@ def check_mode(mode: str) -> None:
         raise ValueError(f"unknown scale {mode!r}; known: {', '.join(MODES)}")
 
 
-def check_features(X: np.ndarray, what: str) -> np.ndarray:
+def check_features(X: Any, what: str = "X", n_features: int | None = None) -> np.ndarray:
     """Return `X` as an array if it can be trained on; errors call it `what`.
 
     Raises
     ------
     ValueError
-        If `X` is not 2-D, is empty, is not numeric, or holds NaN or infinite values.
+        If `X` is not 2-D, is empty, is not numeric, has another number of features than `n_features` (where that
+        is given), or holds NaN or infinite values.
     """
     X = np.asarray(X)
     if X.dtype.kind not in "buif":
@@ -88,6 +88,8 @@ def check_features(X: np.ndarray, what: str) -> np.ndarray:
         raise ValueError(f"{what} has shape {X.shape}; reshape it to two dimensions, (n_samples, n_features)")
     if X.size == 0:
         raise ValueError(f"{what} is empty (shape {X.shape}); give at least one sample of one feature")
+    if n_features is not None and X.shape[1] != n_features:
+        raise ValueError(f"{what} has {X.shape[1]} features, but the model has {n_features} inputs")
     finite = np.isfinite(X) if X.dtype.kind == "f" else np.True_
     if not finite.all():
         row, column = np.unravel_index(np.argmin(finite), X.shape)
@@ -114,7 +116,7 @@ def _unit_range(train: np.ndarray) -> tuple[float, float]:
 def _moments(train: np.ndarray, low: float, high: float) -> tuple[float, float]:
     """Mean and standard deviation over all values of the unit-scaled training set."""
     mean = sum(float(train[rows].sum(dtype=np.float64)) for rows in _blocks(train)) / train.size
-    squares = sum(float(np.square(train[rows] - mean, dtype=np.float64).sum()) for rows in _blocks(train))
+    squares = sum(float(np.square(train[rows].astype(np.float64) - mean).sum()) for rows in _blocks(train))
     std = (squares / train.size) ** 0.5
     if std == 0.0:
         raise ValueError(f"every training value is {mean:g}: their standard deviation is 0; use scale='none'")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sparserbm.backends import Backend, Indexed, SignedPair
+from sparserbm.backends import Backend, Indexed, Rows, SignedPair
 from sparserbm.network.connections import Pattern
 
 
@@ -23,13 +23,11 @@ class Coactivity:
 
     pairs: tuple[SignedPair, ...]
 
-    @property
-    def n_samples(self) -> int:
-        return self.pairs[0].pre.shape[1]
-
     def at_connections(self, backend: Backend, connections: Indexed, out: Any) -> Any:
         """The gradient at every existing connection; (n_connections,), written into `out`."""
-        return backend.sddmm(connections, self.pairs, 1.0 / self.n_samples, out)
+        # Each phase is divided by its own length: persistent chains may be more than a small last batch has samples.
+        means = [SignedPair(pair.sign / pair.pre.shape[1], pair.pre, pair.post) for pair in self.pairs]
+        return backend.sddmm(connections, means, out)
 
     def at_places(self, backend: Backend, keys: np.ndarray) -> Any:
         """The gradient at places given by `keys` (increasing, any places of the layer); (n_keys,)."""
@@ -45,8 +43,6 @@ class _Candidates:
 
     @property
     def by_post(self) -> Any:
-        from sparserbm.backends import Rows
-
         return Rows(self._backend.asarray(self._pattern.indptr), self._backend.asarray(self._pattern.pre), None)
 
     @property

@@ -183,7 +183,9 @@ class Connections:
         beside = np.minimum(position, max(len(kept) - 1, 0))
         if len(kept) and np.any(kept[beside] == grown):
             taken = int(np.sum(kept[beside] == grown))
-            raise ValueError(f"{taken} of {len(grown)} new connections are at occupied places; a grow rule must pick absent ones")
+            raise ValueError(
+                f"{taken} of {len(grown)} new connections are at occupied places; a grow rule must pick absent ones"
+            )
 
     def copy(self) -> Connections:
         """A twin that shares the (immutable) pattern and owns its slots."""

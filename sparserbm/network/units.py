@@ -111,11 +111,15 @@ class Gaussian(Units):
         out[...] = mean + backend.dtype.type(self.sigma) * noise
         return out
 
+    def log_partition(self, backend: Backend, z: Any, out: Any) -> Any:
+        out[...] = z**2 / float(2 * self.sigma**2)
+        return out
+
     def energy(self, backend: Backend, state: Any, bias: Any) -> Any:
         return ((state - bias[:, None]) ** 2).sum(axis=0) / (2 * self.sigma**2)
 
     def statistic(self, state: Any) -> Any:
-        return state if self.sigma == 1.0 else state / type(state.flat[0])(self.sigma**2)
+        return state if self.sigma == 1.0 else state / float(self.sigma**2)
 
     def bias_for(self, mean: np.ndarray) -> np.ndarray:
         return np.asarray(mean)

@@ -27,9 +27,7 @@ def render(module: ModuleType, table: Any, **drawing: Any) -> Figure:
 def checked_path(path: Path) -> Path:
     """The path, if a figure can be saved there; asked before any work is done."""
     if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(
-            f"cannot save a figure as {path.name}; use a name that ends in one of {', '.join(SUFFIXES)}"
-        )
+        raise ValueError(f"cannot save a figure as {path.name}; use a name that ends in one of {', '.join(SUFFIXES)}")
     if not path.parent.is_dir():
         raise ValueError(f"cannot save {path.name}: folder {path.parent} does not exist; create it first")
     return path
@@ -42,9 +40,9 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(path, metadata=date[path.suffix.lower()])
 
 
-def png_bytes(figure: Figure, dpi: int | None = None) -> bytes:
-    """The figure as PNG, in pixels per inch of the style unless `dpi` says otherwise."""
+def png_bytes(figure: Figure, dpi: int = _style.DPI) -> bytes:
+    """The figure as PNG with `dpi` pixels per inch."""
     stream = io.BytesIO()
     with matplotlib.rc_context(_style.RC):
-        figure.savefig(stream, format="png", **({} if dpi is None else {"dpi": dpi}))
+        figure.savefig(stream, format="png", dpi=dpi)
     return stream.getvalue()

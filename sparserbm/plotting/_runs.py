@@ -37,32 +37,38 @@ def study_of(run: Run) -> dict[str, Any]:
     return run.config.get("study") or {}
 
 
-def group_label(run: Run) -> str:
-    """The name of a run's group: runs of one study that differ in their seed only; else its own name."""
+def names(runs: Sequence[Run]) -> list[str]:
+    """The names of the runs, numbered where two are the same."""
+    seen: dict[str, int] = {}
+    found = []
+    for run in runs:
+        seen[run.name] = seen.get(run.name, 0) + 1
+        found.append(run.name if seen[run.name] == 1 else f"{run.name} ({seen[run.name]})")
+    return found
+
+
+def group_labels(runs: Sequence[Run]) -> list[str]:
+    """For every run the name of its group: runs of a study that differ in their seed only; else its own name."""
+    return [_study_label(study_of(run)) or name for run, name in zip(runs, names(runs))]
+
+
+def _study_label(study: dict[str, Any]) -> str:
     parts = []
-    for key, value in study_of(run).items():
+    for key, value in study.items():
         text = f"{value:g}" if isinstance(value, float) else str(value)
         if key == "model":
             parts.append(text.upper())
         elif key != "seed":
             parts.append(f"{'L2' if key == 'l2' else key.replace('_', ' ')} {text}")
-    return ", ".join(parts) or run.name
+    return ", ".join(parts)
 
 
 def grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """Runs by their group label, in the order given."""
     groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(group_label(run), []).append(run)
+    for run, label in zip(runs, group_labels(runs)):
+        groups.setdefault(label, []).append(run)
     return groups
-
-
-def by_kind(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Runs by model kind, in the order given."""
-    kinds: dict[str, list[Run]] = {}
-    for run in runs:
-        kinds.setdefault(kind(run), []).append(run)
-    return kinds
 
 
 def epochs_of(run: Run) -> list[int]:

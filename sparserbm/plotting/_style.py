@@ -7,6 +7,7 @@ where a page shows the picture 600 pixels wide.
 from __future__ import annotations
 
 import textwrap
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -17,6 +18,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
 WIDTH = 6.5
+DPI = 150
 SEQUENCE = "viridis"
 DIVERGING = "RdBu_r"
 GREY = "#777777"
@@ -25,7 +27,7 @@ ABSENT = "#d4d4d4"
 # Okabe and Ito (2008), the colours that colour-blind readers tell apart, without yellow: too pale for lines.
 CATEGORIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
-RC = {
+RC: dict[Any, Any] = {
     "font.size": 10,
     "axes.titlesize": 10,
     "axes.labelsize": 10,
@@ -38,7 +40,7 @@ RC = {
     "axes.axisbelow": True,
     "grid.color": "#e4e4e4",
     "figure.facecolor": "white",
-    "savefig.dpi": 150,
+    "savefig.dpi": DPI,
     "svg.hashsalt": "sparserbm",  # the same figure gives the same SVG file
 }
 
@@ -87,14 +89,19 @@ def colour_limits(values: np.ndarray) -> tuple[float, float, str]:
     low, high = np.floor(np.percentile(values, 0.5)), np.ceil(np.percentile(values, 99.5))
     high = max(high, low + 1)
     below, above = values.min() < low, values.max() > high
-    return low, high, {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[int(below), int(above)]
+    return (
+        low,
+        high,
+        {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[int(below), int(above)],
+    )
 
 
-def outline(axes: Axes, zone: np.ndarray, colour: str = "white", width: float = 1.4) -> None:
-    """Draw the border of a zone, (rows, columns) bool, along the edges of its pixels."""
+def outline(axes: Axes, zone: np.ndarray, colour: str = "white", width: float = 1.4, at=(0, 0)) -> None:
+    """Draw the border of a zone, (rows, columns) bool, along its pixels; `at` is the top left pixel (x, y)."""
     padded = np.pad(zone, 1)
     rows, columns = np.nonzero(padded[1:, :] != padded[:-1, :])
     level = [((c - 1.5, r - 0.5), (c - 0.5, r - 0.5)) for r, c in zip(rows, columns)]
     rows, columns = np.nonzero(padded[:, 1:] != padded[:, :-1])
     upright = [((c - 0.5, r - 1.5), (c - 0.5, r - 0.5)) for r, c in zip(rows, columns)]
-    axes.add_collection(LineCollection(level + upright, colors=colour, linewidths=width, capstyle="projecting"))
+    lines = np.array(level + upright).reshape(-1, 2, 2) + np.asarray(at)
+    axes.add_collection(LineCollection(lines, colors=colour, linewidths=width, capstyle="projecting"))

@@ -9,12 +9,11 @@ import numpy as np
 from matplotlib.figure import Figure, SubFigure
 
 from sparserbm.plotting import _style
-from sparserbm.plotting._runs import epochs_of, group_label, image_shape, spread
+from sparserbm.plotting._runs import epochs_of, group_labels, image_shape, names, spread
 from sparserbm.runs import Run
 from sparserbm.topology import concentric_trend
 
 FIGURE = "concentric-trend"
-NOISE = 2  # squares of side 2 and 4 are 4 and 16 inputs: too few to state as a finding
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Trends:
     curves : (n_curves, n_sides) float
         Mean connections per input; the last value is the mean over all inputs.
     labels, groups : tuple of str, one per curve
-        What the curve is called, and which curves share a colour.
+        What the curve is called, and which curves are drawn as one, by their mean.
     over_time : bool
         Curves are epochs of one run, not runs.
     """
@@ -38,6 +37,18 @@ class Trends:
     labels: tuple[str, ...]
     groups: tuple[str, ...]
     over_time: bool
+
+    def means(self) -> dict[str, np.ndarray]:
+        """One curve per group, by its label: its own where it is alone, else that of the group."""
+        found = {}
+        for group in dict.fromkeys(self.groups):
+            members = self.members(group)
+            label = self.labels[members[0]] if len(members) == 1 else f"{group}, mean of {len(members)}"
+            found[label] = self.curves[members].mean(axis=0)
+        return found
+
+    def members(self, group: str) -> list[int]:
+        return [place for place, other in enumerate(self.groups) if other == group]
 
 
 def load(runs: list[Run], n_epochs: int = 6, image_shape: Sequence[int] | None = None) -> Trends:
@@ -56,8 +67,8 @@ def load(runs: list[Run], n_epochs: int = 6, image_shape: Sequence[int] | None =
         labels = groups = tuple(f"epoch {epoch}" for _, epoch in moments)
     else:
         moments = [(run, epochs_of(run)[-1]) for run in runs]
-        labels = tuple(f"{run.name}, epoch {epoch}" for run, epoch in moments)
-        groups = tuple(group_label(run) for run in runs)
+        labels = tuple(f"{name}, epoch {epoch}" for name, (_, epoch) in zip(names(runs), moments))
+        groups = tuple(group_labels(runs))
     curves = [trend_at(run, epoch, image_shape) for run, epoch in moments]
     if len({curve.size for curve in curves}) > 1:
         raise ValueError(f"{FIGURE} compares runs with images of one size; draw the others separately")
@@ -69,48 +80,53 @@ def trend_at(run: Run, epoch: int, given: Sequence[int] | None = None) -> np.nda
     return concentric_trend(run.snapshots[epoch].layers[0].degree_pre, image_shape(run, FIGURE, given))
 
 
+def noisy_sides(n_sides: int) -> int:
+    """How many of the first squares are noise: of side 2 and 4, so 4 and 16 inputs, unless the image is small."""
+    return 2 if n_sides >= 6 else 0
+
+
 def size(table: Trends) -> tuple[float, float]:
-    return _style.WIDTH, 3.8 + 0.1 * max(0, len(set(table.groups)) - 6)
+    return _style.WIDTH, 3.8 + 0.2 * (len(set(table.groups)) // (4 if table.over_time else 2))
 
 
 def draw(figure: Figure | SubFigure, table: Trends) -> None:
     """Curves over the side of the square, with the mean over all inputs as a dashed line."""
     axes = figure.subplots()
-    groups = list(dict.fromkeys(table.groups))
+    noisy = noisy_sides(table.sides.size)
+    groups, means = list(dict.fromkeys(table.groups)), table.means()
     colours = (_style.sequence_colours if table.over_time else _style.category_colours)(len(groups))
-    colour = dict(zip(groups, colours))
-    for curve, group in zip(table.curves, table.groups):
-        axes.plot(table.sides, curve, color=colour[group], lw=1.8, marker=".", ms=5)
-    means = table.curves[:, -1]
-    if np.ptp(means) < 1e-9 * means.max():
-        axes.axhline(means[0], color=_style.GREY, ls="--", lw=1.2, label=f"all inputs: {means[0]:.1f}")
+    for group, (label, mean), colour in zip(groups, means.items(), colours):
+        axes.plot(table.sides[noisy:], mean[noisy:], color=colour, lw=1.8, marker=".", ms=5, label=label)
+        axes.plot(table.sides[: noisy + 1], mean[: noisy + 1], color=colour, lw=1, alpha=0.5)
+        if len(members := table.members(group)) > 1:
+            axes.plot(table.sides[noisy:], table.curves[members, noisy:].T, color=colour, lw=0.7, alpha=0.5)
+    overall = np.array([mean[-1] for mean in means.values()])
+    if np.ptp(overall) <= 1e-9 * overall.max():
+        axes.axhline(overall[0], color=_style.GREY, ls="--", lw=1.2, label=f"all inputs: {overall[0]:.1f}")
     else:
-        for mean, group in zip(means, table.groups):
-            axes.axhline(mean, color=colour[group], ls="--", lw=1)
+        for height, colour in zip(overall, colours):
+            axes.axhline(height, color=colour, ls="--", lw=1)
         axes.plot([], [], color=_style.GREY, ls="--", lw=1, label="all inputs")
-    for group, label in zip(table.groups, table.labels):
-        if group in colour:
-            shown = group if table.groups.count(group) > 1 else label
-            axes.plot([], [], color=colour.pop(group), lw=1.8, marker=".", ms=5, label=shown)
     axes.set_xlabel("side of the centred square (pixels)")
     axes.set_ylabel("mean connections per input")
     axes.set_xticks(table.sides[1::2] if table.sides.size > 5 else table.sides)
     axes.grid(axis="y")
-    figure.legend(loc="outside right upper")
+    figure.legend(loc="outside lower center", ncols=4 if table.over_time else 2)
     _style.set_title(figure, _finding(table))
 
 
 def _finding(table: Trends) -> str:
-    trusted = table.curves[:, min(NOISE, table.sides.size - 1) :]
+    means = table.means()
+    trusted = np.array(list(means.values()))[:, noisy_sides(table.sides.size) :]
     with np.errstate(invalid="ignore", divide="ignore"):
-        excess = trusted / trusted[:, -1:] - 1.0
-    which = len(table.labels) - 1 if table.over_time else int(np.nanargmax(np.abs(excess).max(axis=1)))
+        excess = np.nan_to_num(trusted / trusted[:, -1:] - 1.0)  # NaN: no connections
+    which = len(means) - 1 if table.over_time else int(np.argmax(np.abs(excess).max(axis=1)))
     place = int(np.argmax(np.abs(excess[which])))
     side, change = table.sides[-trusted.shape[1] :][place], excess[which, place]
-    if not abs(change) >= 0.005:
-        return f"No centred square is denser than the whole image ({table.labels[which]})"
+    label = list(means)[which]
+    if abs(change) < 0.005:
+        return f"No centred square is denser or thinner than the whole image ({label})"
     word = "more" if change > 0 else "fewer"
     return (
-        f"The central {side} x {side} has {abs(change):.0%} {word} connections per input "
-        f"than the whole image ({table.labels[which]})"
+        f"The central {side} x {side} has {abs(change):.0%} {word} connections per input than the whole image ({label})"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -68,15 +69,13 @@ def _row(run: Run, n_epochs: int, given: Sequence[int] | None, zone: np.ndarray 
     images = [degree_image(run.snapshots[epoch].layers[0].degree_pre, shape) for epoch in epochs]
     mask = run.zone_mask if zone is None else np.asarray(zone, dtype=bool)
     last = None if mask is None else index_at(run, epochs[-1], FIGURE, mask)
-    return MapRow(
-        run.name, np.array(epochs), np.array(images), None if mask is None else mask.reshape(shape), last
-    )
+    return MapRow(run.name, np.array(epochs), np.array(images), None if mask is None else mask.reshape(shape), last)
 
 
 def size(table: list[MapRow]) -> tuple[float, float]:
     rows, columns = _grid(table)
     ratio = table[0].images.shape[1] / table[0].images.shape[2]
-    return _style.WIDTH, 0.8 + rows * (0.35 + 0.85 * _style.WIDTH / columns * ratio)
+    return _style.WIDTH, 0.5 + rows * (0.3 + 0.8 * _style.WIDTH / columns * ratio)
 
 
 def draw(figure: Figure | SubFigure, table: list[MapRow]) -> None:
@@ -95,8 +94,9 @@ def draw(figure: Figure | SubFigure, table: list[MapRow]) -> None:
             if row.zone is not None:
                 _style.outline(place, row.zone)
         if len(table) > 1:
-            axes[number, 0].set_ylabel(row.name, fontsize=9)
-    figure.colorbar(shown, ax=axes, label="connections per input", extend=extend, aspect=30, pad=0.02)
+            axes[number, 0].set_ylabel(textwrap.fill(row.name, 20), fontsize=9)
+    aspect = 6 * size(table)[1]  # a bar of one width, however high the figure is
+    figure.colorbar(shown, ax=axes, label="connections per input", extend=extend, aspect=aspect, pad=0.02)
     _style.set_title(figure, _finding(table))
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import PercentFormatter
 
 from sparserbm.plotting import _style
-from sparserbm.plotting._runs import by_kind, group_label
+from sparserbm.plotting._runs import group_labels, kind, names
 from sparserbm.runs import Run
 
 FIGURE = "learning-curves"
@@ -38,12 +38,16 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """All curves of one metric of one model kind."""
+    """All curves of one metric of one model kind; `split`: training and validation were measured apart."""
 
     kind: str
     metric: str
     label: str
     curves: tuple[Curve, ...]
+
+    @property
+    def split(self) -> bool:
+        return any(np.isfinite(curve.validation).any() for curve in self.curves)
 
 
 def load(runs: list[Run]) -> list[Panel]:
@@ -54,13 +58,14 @@ def load(runs: list[Run]) -> list[Panel]:
     ValueError
         If no run has any of the metrics.
     """
+    titles = list(zip(runs, names(runs), group_labels(runs)))
     panels = []
-    for kind, members in by_kind(runs).items():
-        for metric, label in PANELS.get(kind, PANELS["mlp"]):
-            curves = [_curve(run, metric) for run in members]
+    for model in dict.fromkeys(kind(run) for run in runs):
+        for metric, label in PANELS.get(model, PANELS["mlp"]):
+            curves = [_curve(*title, metric) for title in titles if kind(title[0]) == model]
             measured = tuple(curve for curve in curves if np.isfinite([curve.train, curve.validation]).any())
             if measured:
-                panels.append(Panel(kind, metric, label, measured))
+                panels.append(Panel(model, metric, label, measured))
     if not panels:
         raise ValueError(
             f"{FIGURE} needs a loss or an accuracy, but metrics.jsonl of {runs[0].name} has none; "
@@ -69,12 +74,12 @@ def load(runs: list[Run]) -> list[Panel]:
     return panels
 
 
-def _curve(run: Run, metric: str) -> Curve:
+def _curve(run: Run, name: str, group: str, metric: str) -> Curve:
     history = run.history
     epochs = history.get("epoch", np.zeros(0))
     nothing = np.full(epochs.shape, np.nan)
     train, validation = history.get(metric, nothing), history.get(f"validation_{metric}", nothing)
-    return Curve(run.name, group_label(run), epochs, train, validation)
+    return Curve(name, group, epochs, train, validation)
 
 
 def size(table: list[Panel]) -> tuple[float, float]:
@@ -93,7 +98,7 @@ def draw(figure: Figure | SubFigure, table: list[Panel]) -> None:
     for place, panel in zip(axes.flat, table, strict=False):
         for curve in panel.curves:
             style = {"color": colour[curve.group], "lw": 1.8 if len(panel.curves) < 8 else 1.2}
-            _line(place, curve.epochs, curve.train, ls="--", **style)
+            _line(place, curve.epochs, curve.train, ls="--" if panel.split else "-", **style)
             _line(place, curve.epochs, curve.validation, ls="-", **style)
         place.set_ylabel(panel.label)
         if several:
@@ -114,39 +119,37 @@ def _line(axes, epochs: np.ndarray, values: np.ndarray, **style) -> None:
 def _legend(figure: Figure | SubFigure, table: list[Panel], colour: dict) -> None:
     axes = figure.axes[0]
     shade = next(iter(colour.values())) if len(colour) == 1 else _style.GREY
-    curves = [curve for panel in table for curve in panel.curves]
     handles = []
-    for side, style in (("validation", "-"), ("train", "--")):
-        if any(np.isfinite(getattr(curve, side)).any() for curve in curves):
-            name = "training" if side == "train" else side
-            handles += axes.plot([], [], color=shade, ls=style, lw=1.8, label=name)
-    if len({curve.name for curve in curves}) > 1:
+    if any(panel.split for panel in table):
+        for side, style in (("validation", "-"), ("training", "--")):
+            handles += axes.plot([], [], color=shade, ls=style, lw=1.8, label=side)
+    if len({curve.name for panel in table for curve in panel.curves}) > 1:
         for group, shade in colour.items():
             handles += axes.plot([], [], color=shade, lw=3, label=group)
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)))
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)))
 
 
 def _finding(table: list[Panel]) -> str:
     findings = []
-    for kind in dict.fromkeys(panel.kind for panel in table):
-        panels = {panel.metric: panel for panel in table if panel.kind == kind}
+    for model in dict.fromkeys(panel.kind for panel in table):
+        panels = {panel.metric: panel for panel in table if panel.kind == model}
         panel = panels.get("accuracy", panels.get("loss", next(iter(panels.values()))))
         findings.append(_panel_finding(panel))
-    return "; ".join(findings)
+    return ". ".join(findings)
 
 
 def _panel_finding(panel: Panel) -> str:
-    side = "validation" if any(np.isfinite(curve.validation).any() for curve in panel.curves) else "train"
-    ends = []
+    side = "validation" if panel.split else "train"
+    ends: dict[str, list[float]] = {}
     for curve in panel.curves:
-        measured = np.isfinite(getattr(curve, side))
-        if measured.any():
-            ends.append((float(getattr(curve, side)[measured][-1]), curve.epochs[measured][-1], curve.group))
-    better = min if panel.metric == "loss" else max
-    value, epoch, group = better(ends)
-    number = f"{value:.1%}" if panel.metric == "accuracy" else f"{value:.3g}"
+        values = getattr(curve, side)
+        ends.setdefault(curve.group, []).extend(values[np.isfinite(values)][-1:])
+    means = {group: float(np.mean(values)) for group, values in ends.items() if values}
+    group = (min if panel.metric == "loss" else max)(means, key=means.__getitem__)
+    number = f"{means[group]:.1%}" if panel.metric == "accuracy" else f"{means[group]:.3g}"
     what = panel.label.replace(" (MSE)", "").replace(" (nats)", "")
     what = ("Validation " if side == "validation" else "Training ") + what
     if len(panel.curves) == 1:
-        return f"{what} {number} after {epoch:.0f} epochs"
-    return f"{what}: best at the end {number} ({group})"
+        return f"{what} {number} after {np.nanmax(panel.curves[0].epochs):.0f} epochs"
+    return f"{what} at the end: best {number} ({group})"

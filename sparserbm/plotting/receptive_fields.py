@@ -33,6 +33,8 @@ class Fields:
     fan_in : (n,) int
     images : (n, rows, columns) float
         Incoming weights; NaN where there is no connection.
+    zone : (rows, columns) bool or None
+        The active zone.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Fields:
     units: np.ndarray
     fan_in: np.ndarray
     images: np.ndarray
+    zone: np.ndarray | None
 
 
 def load(runs: list[Run], n: int = 25, image_shape: Sequence[int] | None = None) -> Fields:
@@ -68,7 +71,9 @@ def load(runs: list[Run], n: int = 25, image_shape: Sequence[int] | None = None)
 def _fields(run: Run, n: int, given: Sequence[int] | None) -> Fields:
     shape = image_shape(run, FIGURE, given)
     epoch, layer = run.last_pattern(0)
-    assert layer.indptr is not None and layer.pre is not None and layer.weight is not None
+    assert layer.indptr is not None  # for mypy: last_pattern gives whole patterns only
+    assert layer.pre is not None
+    assert layer.weight is not None
     degrees = fan_in(layer.indptr)
     order = np.argsort(-degrees, kind="stable")
     units = order[: min(n, int(np.count_nonzero(degrees)))]
@@ -78,12 +83,14 @@ def _fields(run: Run, n: int, given: Sequence[int] | None) -> Fields:
     for image, unit in zip(images, units):
         connections = slice(layer.indptr[unit], layer.indptr[unit + 1])
         image[layer.pre[connections]] = layer.weight[connections]
-    return Fields(run.name, epoch, units, degrees[units], images.reshape(-1, *shape))
+    zone = None if run.zone_mask is None else run.zone_mask.reshape(shape)
+    return Fields(run.name, epoch, units, degrees[units], images.reshape(-1, *shape), zone)
 
 
 def size(table: Fields) -> tuple[float, float]:
     rows, columns = mosaic_shape(len(table.units))
-    return _style.WIDTH, 0.9 + 0.86 * _style.WIDTH * rows / columns * table.images.shape[1] / table.images.shape[2]
+    ratio = rows * table.images.shape[1] / (columns * table.images.shape[2])
+    return _style.WIDTH, 0.5 + 0.83 * _style.WIDTH * ratio
 
 
 def mosaic_shape(n: int) -> tuple[int, int]:
@@ -93,13 +100,16 @@ def mosaic_shape(n: int) -> tuple[int, int]:
 
 
 def draw(figure: Figure | SubFigure, table: Fields) -> None:
-    """A mosaic on one colour scale, symmetric about 0; grey: no connection."""
+    """A mosaic on one colour scale, symmetric about 0; grey: no connection; the active zone outlined."""
     # a few large weights would leave the others pale: the scale ends at the 99th percentile
     weights = np.abs(table.images[np.isfinite(table.images)])
     limit = float(np.percentile(weights, 99)) or 1.0
     scale = ScalarMappable(Normalize(-limit, limit), _style.colormap(_style.DIVERGING))
     axes = figure.subplots()
     axes.imshow(_mosaic(table.images, scale), interpolation="nearest")
+    if table.zone is not None:
+        for place in range(len(table.units)):
+            _style.outline(axes, table.zone, "#444444", 0.6, at=_corner(table.images.shape, place))
     axes.axis("off")
     extend = "both" if weights.max() > limit else "neither"
     figure.colorbar(scale, ax=axes, label="weight (grey: no connection)", extend=extend, aspect=30, pad=0.02)
@@ -117,6 +127,12 @@ def _mosaic(images: np.ndarray, scale: ScalarMappable) -> np.ndarray:
     for place, image in enumerate(images):
         colours = scale.to_rgba(np.nan_to_num(image))
         colours[np.isnan(image)] = to_rgba(_style.ABSENT)
-        top, left = place // columns * (height + GAP), place % columns * (width + GAP)
+        left, top = _corner(images.shape, place)
         canvas[top : top + height, left : left + width] = colours
     return canvas
+
+
+def _corner(shape: tuple[int, ...], place: int) -> tuple[int, int]:
+    """The left and top pixel of an image in the mosaic of (n, rows, columns) images."""
+    columns = mosaic_shape(shape[0])[1]
+    return place % columns * (shape[2] + GAP), place // columns * (shape[1] + GAP)

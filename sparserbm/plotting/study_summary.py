@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,12 +11,12 @@ from matplotlib.ticker import PercentFormatter
 
 from sparserbm.plotting import _style
 from sparserbm.plotting._runs import epochs_of, kind, last_value, study_of
-from sparserbm.plotting._zone_series import index_at
+from sparserbm.plotting._zone_series import index_at, signed
 from sparserbm.plotting.zone_density import verdict_band
 from sparserbm.runs import Run
 
 FIGURE = "study-summary"
-QUALITY = {"mlp": "accuracy", "rbm": "reconstruction error (MSE)"}
+QUALITY = {"mlp": "accuracy", "rbm": "reconstruction error"}  # mean squared error
 
 
 @dataclass(frozen=True)
@@ -74,9 +73,9 @@ def load(runs: list[Run], zone: np.ndarray | None = None) -> Study:
 
 
 def _quality(run: Run) -> float:
-    return last_value(run, "validation_loss", "loss") if kind(run) == "rbm" else last_value(
-        run, "validation_accuracy", "accuracy"
-    )
+    if kind(run) == "rbm":
+        return last_value(run, "validation_loss")
+    return last_value(run, "validation_accuracy")
 
 
 def size(table: Study) -> tuple[float, float]:
@@ -105,7 +104,7 @@ def draw(figure: Figure | SubFigure, table: Study, measure: str = "z") -> None:
         for place, values in ((above, getattr(table, measure)), (axes[model], table.quality)):
             _points(place, table, model, values, strengths, colour[model], shift if place is above else 0.0)
         label = QUALITY.get(model, "accuracy")
-        axes[model].set_ylabel(f"{model.upper()} {label}")
+        axes[model].set_title(f"{model.upper()}: validation {label}", loc="left")
         if label == "accuracy":
             axes[model].yaxis.set_major_formatter(PercentFormatter(1.0))
     if measure == "z":
@@ -131,25 +130,30 @@ def _points(
             axes.plot(np.full(chosen.size, place + shift), chosen, "o", color=colour, ms=5, alpha=0.5, mew=0)
             places.append(place + shift)
             means.append(chosen.mean())
+    if not means:
+        axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color=_style.GREY)
     axes.plot(places, means, color=colour, lw=1.8, marker="_", ms=12, mew=2, label=f"{model.upper()}, mean")
 
 
 def _strength_axis(axes: Axes, strengths: list) -> None:
     # equal steps, since 0 has no place on a logarithmic axis
-    axes.set_xticks(range(len(strengths)), [s if isinstance(s, str) else f"{s:g}" for s in strengths])
+    axes.set_xticks(range(len(strengths)), [_text(s) for s in strengths])
     axes.set_xlim(-0.4, len(strengths) - 0.6)
     axes.set_xlabel("L2 strength")
     axes.grid(axis="y")
 
 
 def _finding(table: Study, strengths: list) -> str:
+    """Where the mean z of each model is lowest and highest."""
     parts = []
     for model in dict.fromkeys(table.model):
-        chosen = table.model == model
-        positive = int(np.sum(table.verdict[chosen] == "positive"))
-        negative = int(np.sum(table.verdict[chosen] == "negative"))
-        parts.append(f"{model.upper()}: {positive} positive, {negative} negative of {int(chosen.sum())} runs")
-    mean = {s: np.mean(table.z[table.l2 == s]) for s in strengths}
-    best = max(mean, key=lambda strength: -math.inf if math.isnan(mean[strength]) else mean[strength])
-    text = best if isinstance(best, str) else f"{best:g}"
-    return "; ".join(parts) + (f". Strongest with L2 {text}" if mean[best] > 3 else "")
+        mean = {s: table.z[(table.model == model) & (table.l2 == s)] for s in strengths}
+        mean = {s: float(z.mean()) for s, z in mean.items() if z.size}
+        low, high = min(mean, key=mean.__getitem__), max(mean, key=mean.__getitem__)
+        ends = f"from {signed(mean[low])} (L2 {_text(low)}) to " if low != high else ""
+        parts.append(f"{model.upper()}: mean z {ends}{signed(mean[high])} (L2 {_text(high)})")
+    return "; ".join(parts)
+
+
+def _text(strength: float | str) -> str:
+    return strength if isinstance(strength, str) else f"{strength:g}"

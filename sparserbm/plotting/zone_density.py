@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure, SubFigure
 
 from sparserbm.plotting import _style
-from sparserbm.plotting._runs import group_label, kind
+from sparserbm.plotting._runs import group_labels, kind, names
 from sparserbm.plotting._zone_series import ZoneSeries, finding, tally, zone_series
 from sparserbm.runs import Run
 
@@ -17,11 +17,12 @@ FIGURE = "zone-density"
 
 @dataclass(frozen=True)
 class ZoneLine:
-    """One run: its name, its group (runs of a group share a colour), its model kind and its series."""
+    """One run: name, group (runs of a group share a colour), model kind, rule of its zone, and its series."""
 
     name: str
     group: str
     kind: str
+    rule: str
     series: ZoneSeries
 
 
@@ -34,7 +35,14 @@ def load(runs: list[Run], zone: np.ndarray | None = None) -> list[ZoneLine]:
     zone : (n_inputs,) bool, optional
         Instead of the zone of the runs.
     """
-    return [ZoneLine(run.name, group_label(run), kind(run), zone_series(run, FIGURE, zone)) for run in runs]
+    return [
+        ZoneLine(name, group, kind(run), _rule(run, zone), zone_series(run, FIGURE, zone))
+        for run, name, group in zip(runs, names(runs), group_labels(runs))
+    ]
+
+
+def _rule(run: Run, zone: np.ndarray | None) -> str:
+    return str((run.config.get("zone") or {}).get("rule", "")) if zone is None else ""
 
 
 def size(table: list[ZoneLine]) -> tuple[float, float]:
@@ -69,16 +77,25 @@ def verdict_band(axes) -> None:
     axes.axhspan(-3, 3, color="#ececec", lw=0, zorder=0)
     axes.axhline(0, color=_style.GREY, lw=0.8)
     axes.annotate(
-        "chance", (1, 0), xycoords=("axes fraction", "data"), xytext=(-4, 3), textcoords="offset points",
-        ha="right", va="bottom", color="#555555", fontsize=8,
+        "chance",
+        (1, 0),
+        xycoords=("axes fraction", "data"),
+        xytext=(-4, 3),
+        textcoords="offset points",
+        ha="right",
+        va="bottom",
+        color="#555555",
+        fontsize=8,
     )
 
 
 def _legend(figure: Figure | SubFigure, table: list[ZoneLine], colour: dict) -> None:
     axes = figure.axes[0]
+    rules = {line.rule for line in table}
+    rule = rules.pop() if len(rules) == 1 else ""
     single = colour[table[0].group] if len(colour) == 1 else _style.GREY
     handles = [
-        axes.plot([], [], color=single, ls="-", lw=1.8, label="active zone")[0],
+        axes.plot([], [], color=single, ls="-", lw=1.8, label=f"active zone ({rule})" if rule else "active zone")[0],
         axes.plot([], [], color=single, ls="--", lw=1.8, label="margin")[0],
     ]
     if len(table) > 1:

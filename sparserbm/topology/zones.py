@@ -115,12 +115,8 @@ def central_square(image_shape: tuple[int, int], side: int) -> np.ndarray:
     rows, columns = image_shape
     if not 1 <= side <= min(rows, columns) or (rows - side) % 2 or (columns - side) % 2:
         parity = ("an even", "an odd")[rows % 2]
-        mend = (
-            f"use {parity} side up to {min(rows, columns)}" if rows % 2 == columns % 2 else "use rectangle()"
-        )
-        raise ValueError(
-            f"a square of side {side} has no middle place in an image of {rows} x {columns}; {mend}"
-        )
+        mend = f"use {parity} side up to {min(rows, columns)}" if rows % 2 == columns % 2 else "use rectangle()"
+        raise ValueError(f"a square of side {side} has no middle place in an image of {rows} x {columns}; {mend}")
     top, left = (rows - side) // 2, (columns - side) // 2
     return rectangle(image_shape, top, left, top + side, left + side)
 

@@ -1,0 +1,77 @@
+"""Mini-batches: seeded order, one transfer of the data to the device, unit-major arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sparserbm.backends import Backend, Workspace
+from sparserbm.rng import Streams
+
+BLOCK = 1024
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One mini-batch on the device.
+
+    Attributes
+    ----------
+    x : (n_features, n_samples)
+        Valid until the next batch is drawn.
+    y : (n_samples,) int or (n_outputs, n_samples) float, or None
+        Class numbers or targets.
+    step : int
+        Mini-batches of the run before this one.
+    """
+
+    x: Any
+    y: Any
+    step: int
+
+
+class Batches:
+    """Training data on the device, handed out in mini-batches.
+
+    Parameters
+    ----------
+    backend : Backend
+    X : (n_samples, n_features) float
+    y : (n_samples,) int or (n_samples, n_outputs) float, optional
+    batch_size : int
+        The last batch of an epoch has what is left over.
+    """
+
+    def __init__(self, backend: Backend, X: np.ndarray, y: np.ndarray | None, batch_size: int):
+        self._backend = backend
+        self._X = backend.asarray(X)
+        self._y = None if y is None else backend.asarray(y)
+        self.n_samples, self.n_features = X.shape
+        self.batch_size = min(batch_size, self.n_samples)
+        self.per_epoch = -(-self.n_samples // self.batch_size)
+        self._workspace = Workspace(backend)
+
+    def epoch(self, streams: Streams, step: int, shuffle: bool = True) -> Iterator[Batch]:
+        """The mini-batches of the epoch that begins at `step`; the order depends on the seed and the step only."""
+        order = np.arange(self.n_samples)
+        if shuffle:
+            order = streams.host("order", step).permutation(self.n_samples)
+        order = self._backend.asarray(order)
+        for number, start in enumerate(range(0, self.n_samples, self.batch_size)):
+            rows = order[start : start + self.batch_size]
+            x = self._workspace.array("x", self.n_features, len(rows))
+            self._backend.gather(self._X, rows, x)
+            y = None if self._y is None else self._y[rows]
+            if y is not None and y.ndim == 2:
+                y = self._backend.xp.ascontiguousarray(y.T)
+            yield Batch(x, y, step + number)
+
+
+def blocks(backend: Backend, X: np.ndarray, size: int = BLOCK) -> Iterator[tuple[slice, Any]]:
+    """Cut `X`, (n_samples, n_features), into unit-major blocks on the device, for a pass without training."""
+    for start in range(0, len(X), size):
+        part = slice(start, min(start + size, len(X)))
+        yield part, backend.asarray(np.ascontiguousarray(X[part].T))

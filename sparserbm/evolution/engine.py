@@ -1,0 +1,182 @@
+"""The evolution engine: when due, drop, grow and give birth, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import numpy as np
+
+from sparserbm.evolution.birth import Birth
+from sparserbm.evolution.drop import ConnectionsView, Drop
+from sparserbm.evolution.grow import Grow, GrowRequest
+from sparserbm.evolution.plans import RewirePlan
+from sparserbm.models.base import Model
+from sparserbm.network.coactivity import Coactivity
+from sparserbm.network.connections import Connections
+from sparserbm.registry import register, resolve
+from sparserbm.schedules import Schedule, Trigger, resolve_schedule
+
+AnyModel = TypeVar("AnyModel", bound=Model)
+LAST = ("none", "drop", "full")
+
+
+@dataclass(frozen=True)
+class EvolutionReport:
+    """What one event did, all layers together."""
+
+    dropped: int = 0
+    grown: int = 0
+    ages: tuple[np.ndarray, ...] = ()  # steps that the dropped connections lived, one array a layer
+
+    def __add__(self, other: EvolutionReport) -> EvolutionReport:
+        return EvolutionReport(self.dropped + other.dropped, self.grown + other.grown, self.ages + other.ages)
+
+
+@register("evolution", "evolution")
+@dataclass(frozen=True)
+class Evolution:
+    """Rules that change the topology during training.
+
+    Parameters
+    ----------
+    drop : Drop or text
+        Which connections go.
+    grow : Grow or text
+        Where new ones come; as many as were dropped.
+    birth : Birth or text
+        The weights that they start with.
+    zeta : float, Schedule or text, in [0, 1)
+        Share of the connections of a layer that an event replaces.
+    when : Trigger or text
+        After how many epochs or steps.
+    last : {"none", "drop", "full"}
+        What happens when training ends: nothing, so that the model is the one whose figures were measured; the
+        drop without new connections, as in the SET paper; or a whole event. See docs/decisions.
+    allow_return : bool
+        Whether a place may get a new connection in the event that emptied it (SET: yes), always as a newborn.
+
+    Notes
+    -----
+    A full layer has nowhere to grow: it never evolves.
+    """
+
+    drop: Any = "set"
+    grow: Any = "random"
+    birth: Any = "same"
+    zeta: Any = 0.3
+    when: Any = "every(epochs=1)"
+    last: str = "none"
+    allow_return: bool = True
+
+    def __post_init__(self) -> None:
+        for name, kind in (("drop", Drop), ("grow", Grow), ("birth", Birth), ("when", Trigger)):
+            rule = resolve({"when": "trigger"}.get(name, name), getattr(self, name))
+            if not isinstance(rule, kind):
+                raise TypeError(f"{name}={rule!r} is not possible; give a {kind.__name__} or its text")
+            object.__setattr__(self, name, rule)
+        schedule = resolve_schedule(self.zeta, "zeta", 0.0, 1.0)
+        if schedule.extremes()[1] >= 1.0:
+            raise ValueError("zeta=1 is out of range; use a value in [0, 1): something must stay to be compared with")
+        if not isinstance(self.zeta, (int, float)):
+            object.__setattr__(self, "zeta", schedule)
+        if self.last not in LAST:
+            raise ValueError(f"last={self.last!r} is not possible; use one of {', '.join(LAST)}")
+
+    def zeta_at(self, step: int) -> float:
+        return self.zeta(step) if isinstance(self.zeta, Schedule) else float(self.zeta)
+
+    def after_step(self, model: Model, coactivity: Sequence[Coactivity] | None, step: int) -> EvolutionReport:
+        """Evolve if that is due after `step` mini-batches."""
+        return self.evolve(model, coactivity, step) if self.when.after_step(step) else EvolutionReport()
+
+    def after_epoch(self, model: Model, coactivity: Sequence[Coactivity] | None, epoch: int) -> EvolutionReport:
+        """Evolve if that is due at the end of `epoch`."""
+        return self.evolve(model, coactivity, model.step) if self.when.after_epoch(epoch) else EvolutionReport()
+
+    def finish(self, model: Model, coactivity: Sequence[Coactivity] | None = None) -> EvolutionReport:
+        """What `last` asks for, once training is over."""
+        if self.last == "none":
+            return EvolutionReport()
+        return self.evolve(model, coactivity, model.step, regrow=self.last == "full")
+
+    def evolve(
+        self, model: Model, coactivity: Sequence[Coactivity] | None, step: int, regrow: bool = True
+    ) -> EvolutionReport:
+        """Rewire every layer that is not full, now."""
+        model.check_finite()
+        report = EvolutionReport()
+        for number, layer in enumerate(model.connections):
+            if len(layer) == layer.pattern.n_places:
+                continue
+            signal = coactivity[number] if coactivity is not None else None
+            view = view_of(layer, step)
+            plan = self._plan(model, number, view, signal, step, regrow)
+            plan.apply(layer, step)
+            report += EvolutionReport(plan.n_dropped, plan.n_grown, (view.age[~plan.keep],))
+        return report
+
+    def _plan(
+        self,
+        model: Model,
+        number: int,
+        view: ConnectionsView,
+        signal: Coactivity | None,
+        step: int,
+        regrow: bool,
+    ) -> RewirePlan:
+        layer = model.connections[number]
+        pattern = layer.pattern
+        count = int(self.zeta_at(step) * len(pattern))
+        keep = ~self.drop.select(view, count, model.streams.host("drop", step, number))
+        if not regrow:
+            return RewirePlan(keep, np.empty(0, np.int64), np.empty(0))
+        occupied = pattern.keys[keep] if self.allow_return else pattern.keys
+        # Without return, a nearly full layer may have less room than it lost.
+        count = min(len(keep) - int(keep.sum()), pattern.n_places - len(occupied))
+        request = GrowRequest(layer.n_pre, layer.n_post, occupied, count, signal, model.backend)
+        grown = self.grow.propose(request, model.streams.host("grow", step, number))
+        post = grown // layer.n_pre
+        fan_in = np.bincount(view.post[keep], minlength=layer.n_post) + np.bincount(post, minlength=layer.n_post)
+        birth = model.streams.host("birth", step, number)
+        weight = self.birth.draw(birth, fan_in[post], layer.n_pre, layer.weights_rule)
+        return RewirePlan(keep, grown, weight)
+
+
+@register("evolution", "set")
+def SET(zeta: Any = 0.3, when: Any = "every(epochs=1)", **rules: Any) -> Evolution:
+    """Sparse evolutionary training (Mocanu et al. 2018): signed drop, uniform regrowth, newborns as at the start.
+
+    Parameters
+    ----------
+    zeta : float, Schedule or text, in [0, 1)
+        Share of the connections that an event replaces.
+    when : Trigger or text
+        Every epoch by default.
+    **rules
+        Further fields of `Evolution`, e.g. ``last="drop"``.
+    """
+    return Evolution(zeta=zeta, when=when, **rules)
+
+
+def view_of(layer: Connections, step: int) -> ConnectionsView:
+    """A layer as a drop rule sees it: read-only arrays on the host."""
+    arrays = {}
+    for name, array in layer.slots.to_numpy().items():
+        arrays[name] = array.view()
+        arrays[name].flags.writeable = False
+    weight, born = arrays.pop("weight"), arrays.pop("born")
+    return ConnectionsView(weight, layer.pattern.pre, layer.pattern.post, step - born, MappingProxyType(arrays))
+
+
+def core_view(model: AnyModel, zeta: float, drop: Drop | str = "set") -> AnyModel:
+    """A copy of `model` without the share `zeta` of its weakest connections, for evaluation; the model is untouched.
+
+    Full layers keep everything, as they do in evolution.
+    """
+    core = Evolution(drop=drop, zeta=zeta, last="drop")
+    twin = model.copy()
+    core.finish(twin)
+    return twin

@@ -1,0 +1,1 @@
+"""Units and connections with their equations."""

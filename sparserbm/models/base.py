@@ -1,0 +1,125 @@
+"""What every model has: units, connections between neighbouring layers, biases, a seed and a step count."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Self
+
+import numpy as np
+
+from sparserbm.backends import Backend, get_backend
+from sparserbm.network.connections import Connections
+from sparserbm.network.slots import Slots
+from sparserbm.network.units import Units
+from sparserbm.network.weights import WeightScale
+from sparserbm.network.wiring import Wiring
+from sparserbm.registry import resolve, to_text
+from sparserbm.rng import Streams
+
+
+class Model(ABC):
+    """Layers of units; matrix of connections number l joins ``units[l]`` and ``units[l + 1]``.
+
+    Attributes
+    ----------
+    units : tuple of Units
+        From the input on.
+    connections : list of Connections
+    biases : list of Slots
+        Slot ``"bias"`` of every layer that has biases.
+    step, epoch : int
+        Mini-batches and epochs that the model has been trained for.
+    """
+
+    kind: str
+    units: tuple[Units, ...]
+    connections: list[Connections]
+    biases: list[Slots]
+
+    def __init__(self, seed: int, backend: str | Backend, dtype: str):
+        self.streams = Streams(seed)
+        self.backend = get_backend(backend, dtype)
+        self.step = 0
+        self.epoch = 0
+
+    @property
+    def seed(self) -> int:
+        return self.streams.seed
+
+    @property
+    def n_features(self) -> int:
+        return self.units[0].n
+
+    @property
+    @abstractmethod
+    def bias_layers(self) -> tuple[int, ...]:
+        """Which matrix of connections each of `biases` belongs to."""
+
+    @property
+    def n_connections(self) -> int:
+        return sum(len(layer) for layer in self.connections)
+
+    @property
+    def density(self) -> float:
+        """Connections over places, all layers together."""
+        return self.n_connections / sum(layer.pattern.n_places for layer in self.connections)
+
+    def wire(self, layer: int, wiring: Wiring | str, weights: WeightScale | str) -> Connections:
+        """Draw the first pattern and weights of a layer from the host streams of the seed."""
+        wiring, weights = resolve("wiring", wiring), resolve("weights", weights)
+        n_pre, n_post = self.units[layer].n, self.units[layer + 1].n
+        pattern = wiring.pattern(n_pre, n_post, self.streams.host("wiring", 0, layer))
+        given = wiring.weights()
+        if given is None:
+            given = weights.draw(self.streams.host("weights", 0, layer), pattern.fan_in()[pattern.post], n_pre)
+        return Connections(self.backend, pattern, given, weights)
+
+    def bias_slots(self, values: np.ndarray) -> Slots:
+        slots = Slots(self.backend, len(values))
+        slots["bias"] = np.asarray(values, dtype=self.backend.dtype)
+        return slots
+
+    def check_finite(self) -> None:
+        """Raise FloatingPointError if a weight or bias is NaN or infinite."""
+        xp = self.backend.xp
+        for layer in self.connections:
+            if not bool(xp.isfinite(layer.weight).all()):
+                raise FloatingPointError("weights are NaN or infinite")
+        for slots in self.biases:
+            if not bool(xp.isfinite(slots["bias"]).all()):
+                raise FloatingPointError("biases are NaN or infinite")
+
+    def describe(self) -> dict[str, Any]:
+        """Everything needed to build a model of this shape again, ready for JSON."""
+        return {
+            "kind": self.kind,
+            "units": [to_text(units) for units in self.units],
+            "weights": [to_text(layer.weights_rule) for layer in self.connections],
+            "seed": self.seed,
+            "dtype": str(self.backend.dtype),
+        }
+
+    def copy(self) -> Self:
+        """A twin that can be changed without changing this model."""
+        twin = type(self).__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.connections = [layer.copy() for layer in self.connections]
+        twin.biases = [slots.copy() for slots in self.biases]
+        return twin
+
+    def adopt(self, other: Self) -> None:
+        """Become what `other`, a model of the same units, is: connections, biases, step and epoch."""
+        self.connections, self.biases = other.connections, other.biases
+        self.step, self.epoch = other.step, other.epoch
+
+    @abstractmethod
+    def check_data(self, X: np.ndarray) -> np.ndarray:
+        """`X` checked as input of this model: finite, right number of features, right range."""
+
+
+def resolve_units(given: Units | str) -> Units:
+    """Units from an object or a text such as ``"bernoulli(784)"``."""
+    units = resolve("unit", given)
+    if not isinstance(units, Units):
+        raise TypeError(f'{given!r} is no unit type; give e.g. Bernoulli(784) or "bernoulli(784)"')
+    return units

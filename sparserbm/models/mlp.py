@@ -1,0 +1,118 @@
+"""The multi-layer perceptron with sparse connections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sparserbm.backends import Backend, Workspace
+from sparserbm.data.batches import blocks
+from sparserbm.data.scaling import check_features
+from sparserbm.models.base import Model, resolve_units
+from sparserbm.network.units import Identity, Softmax, Units
+from sparserbm.network.weights import WeightScale
+from sparserbm.network.wiring import Dense, ErdosRenyi, Wiring
+from sparserbm.registry import resolve
+
+
+class MLP(Model):
+    """A feed-forward network with sparsely connected layers.
+
+    Parameters
+    ----------
+    *units : int, Units or text
+        The number of inputs, then the layers: ``MLP(784, ReLU(512), ReLU(128), Softmax(10))``.
+    wiring : Wiring, text or a sequence of them
+        One for every matrix of connections, or one for all but the last, which is then dense (the output layer of
+        the regularization study; with 10 classes it is 1 % of the network).
+    weights : WeightScale, text or a sequence of them
+        Distribution of the first weights.
+    biases : WeightScale, text or a sequence of them
+        Distribution of the first biases.
+    seed : int
+        All randomness of the model depends on it alone.
+    backend : {"auto", "numpy", "reference"} or Backend
+    dtype : {"float32", "float64"}
+    """
+
+    kind = "mlp"
+
+    def __init__(
+        self,
+        *units: int | Units | str,
+        wiring: Wiring | str | Sequence[Wiring | str] | None = None,
+        weights: WeightScale | str | Sequence[WeightScale | str] = "he_sparse",
+        biases: WeightScale | str | Sequence[WeightScale | str] = "zero",
+        seed: int = 0,
+        backend: str | Backend = "auto",
+        dtype: str = "float32",
+    ):
+        super().__init__(seed, backend, dtype)
+        if len(units) < 2:
+            raise ValueError(
+                "an MLP needs its number of inputs and at least one layer, e.g. MLP(784, ReLU(100), Softmax(10))"
+            )
+        inputs, *layers = units
+        first = Identity(int(inputs)) if isinstance(inputs, (int, np.integer)) else resolve_units(inputs)
+        self.units = (first, *(resolve_units(layer) for layer in layers))  # type: ignore[arg-type]
+        if any(isinstance(layer, Softmax) for layer in self.units[:-1]):
+            raise ValueError("Softmax units can only be the output layer")
+        wiring = ErdosRenyi(epsilon=11) if wiring is None else wiring
+        wirings = [wiring] * (len(layers) - 1) + [Dense()] if _is_one(wiring) else _each(wiring, "wiring", len(layers))
+        scales, bias_scales = (
+            [rule] * len(layers) if _is_one(rule) else _each(rule, what, len(layers))
+            for rule, what in ((weights, "weights"), (biases, "biases"))
+        )
+        self.connections = [self.wire(n, wirings[n], scales[n]) for n in range(len(layers))]
+        self.biases = [self._draw_bias(n, bias_scales[n]) for n in range(len(layers))]
+
+    def _draw_bias(self, layer: int, scale: Any) -> Any:
+        pattern = self.connections[layer].pattern
+        generator = self.streams.host("biases", 0, layer)
+        return self.bias_slots(resolve("weights", scale).draw(generator, pattern.fan_in(), pattern.n_pre))
+
+    @property
+    def bias_layers(self) -> tuple[int, ...]:
+        return tuple(range(len(self.connections)))
+
+    @property
+    def output(self) -> Units:
+        return self.units[-1]
+
+    def forward(self, x: Any, workspace: Workspace) -> list[Any]:
+        """Activities of all layers, input included, unit-major; they live in `workspace` until the next call."""
+        activities = [x]
+        for n, (layer, units) in enumerate(zip(self.connections, self.units[1:])):
+            out = workspace.array(f"activity {n}", units.n, x.shape[1])
+            self.backend.spmm(layer, layer.weight, activities[-1], out, self.biases[n]["bias"], units.activation)
+            if isinstance(units, Softmax):
+                units.normalise(self.backend, out)
+            activities.append(out)
+        return activities
+
+    def check_data(self, X: np.ndarray) -> np.ndarray:
+        return check_features(X, n_features=self.n_features)
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Activities of the output layer: (n_samples, n_outputs); probabilities for Softmax units."""
+        X = self.check_data(X)
+        out = np.empty((len(X), self.output.n), dtype=self.backend.dtype)
+        workspace = Workspace(self.backend)
+        for part, x in blocks(self.backend, X):
+            out[part] = self.backend.to_numpy(self.forward(x, workspace)[-1]).T
+        return out
+
+
+def _is_one(rule: Any) -> bool:
+    return isinstance(rule, (str, Wiring, WeightScale))
+
+
+def _each(rules: Any, what: str, n_layers: int) -> list[Any]:
+    rules = list(rules)
+    if len(rules) != n_layers:
+        raise ValueError(
+            f"{what} has {len(rules)} entries for {n_layers} matrices of connections; give one or {n_layers}"
+        )
+    return rules

@@ -1,0 +1,182 @@
+"""The restricted Boltzmann machine: E(v, h) = visible(v) + hidden(h) - sum over connections of v_i w_ij h_j."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sparserbm.backends import Backend
+from sparserbm.data.batches import blocks
+from sparserbm.data.scaling import check_features
+from sparserbm.models.base import Model, resolve_units
+from sparserbm.network.connections import Connections
+from sparserbm.network.units import Bernoulli, Units
+from sparserbm.network.weights import WeightScale
+from sparserbm.network.wiring import ErdosRenyi, Wiring
+from sparserbm.rng import Draws
+
+
+class RBM(Model):
+    """A restricted Boltzmann machine whose visible and hidden units are sparsely connected.
+
+    Parameters
+    ----------
+    visible, hidden : Units or text
+        Bernoulli or Gaussian; at most one of the two Gaussian.
+    wiring : Wiring or text
+        The first pattern.
+    weights : WeightScale or text
+        Distribution of the first weights; biases start at 0.
+    seed : int
+        All randomness of the model depends on it alone.
+    backend : {"auto", "numpy", "reference"} or Backend
+    dtype : {"float32", "float64"}
+
+    Examples
+    --------
+    >>> import sparserbm as sr
+    >>> rbm = sr.RBM(sr.Bernoulli(784), sr.Bernoulli(500), wiring=sr.ErdosRenyi(epsilon=11), seed=0)
+    >>> rbm.n_connections
+    14124
+    """
+
+    kind = "rbm"
+
+    def __init__(
+        self,
+        visible: Units | str,
+        hidden: Units | str,
+        *,
+        wiring: Wiring | str | None = None,
+        weights: WeightScale | str = "set_rbm",
+        seed: int = 0,
+        backend: str | Backend = "auto",
+        dtype: str = "float32",
+    ):
+        super().__init__(seed, backend, dtype)
+        self.units = (resolve_units(visible), resolve_units(hidden))
+        for units in self.units:
+            if not units.stochastic:
+                raise ValueError(
+                    f"{type(units).__name__} units have no distribution; an RBM needs Bernoulli or Gaussian"
+                )
+        if not any(isinstance(units, Bernoulli) for units in self.units):
+            raise ValueError("an RBM with Gaussian units on both sides has no finite partition function; use one side")
+        self.connections = [self.wire(0, ErdosRenyi(epsilon=11) if wiring is None else wiring, weights)]
+        self.biases = [self.bias_slots(np.zeros(units.n)) for units in self.units]
+
+    @property
+    def visible(self) -> Units:
+        return self.units[0]
+
+    @property
+    def hidden(self) -> Units:
+        return self.units[1]
+
+    @property
+    def bias_layers(self) -> tuple[int, ...]:
+        return (0, 0)
+
+    @property
+    def matrix(self) -> Connections:
+        """The one matrix of connections; it serves both directions."""
+        return self.connections[0]
+
+    @property
+    def visible_bias(self) -> Any:
+        return self.biases[0]["bias"]
+
+    @property
+    def hidden_bias(self) -> Any:
+        return self.biases[1]["bias"]
+
+    # -- conditionals, unit-major --------------------------------------------------------------------------------
+
+    def hidden_given(self, visible: Any, mean: Any, draws: Draws | None = None, sample: Any = None) -> Any:
+        """Mean of the hidden units given visible states, and draws around it.
+
+        Parameters
+        ----------
+        visible : (n_visible, n_samples)
+        mean : (n_hidden, n_samples)
+            Written and returned.
+        draws, sample : Draws and (n_hidden, n_samples), optional
+            Where `sample` is given, states are drawn into it.
+        """
+        return self._given(0, visible, mean, draws, sample)
+
+    def visible_given(self, hidden: Any, mean: Any, draws: Draws | None = None, sample: Any = None) -> Any:
+        """As `hidden_given`, the other way."""
+        return self._given(1, hidden, mean, draws, sample)
+
+    def _given(self, source: int, states: Any, mean: Any, draws: Draws | None, sample: Any) -> Any:
+        product = self.backend.spmm if source == 0 else self.backend.spmm_t
+        units, bias = self.units[1 - source], self.biases[1 - source]["bias"]
+        states = self.units[source].statistic(states)
+        key = draws.next() if draws is not None and sample is not None else None
+        arguments = (self.matrix, self.matrix.weight, states, mean, bias, units.activation)
+        if key is not None and isinstance(units, Bernoulli):
+            return product(*arguments, sample=sample, key=key)  # the draw is fused into the product
+        product(*arguments)
+        if key is not None:
+            units.draw(self.backend, mean, key, sample)
+        return mean
+
+    def free_energy_of(self, visible: Any) -> Any:
+        """``F(v) = visible(v) - sum_j log_partition_j(b_j + sum_i v_i w_ij)``; (n_samples,) on the device."""
+        z = self.backend.empty((self.hidden.n, visible.shape[1]))
+        self.backend.spmm(self.matrix, self.matrix.weight, self.visible.statistic(visible), z, self.hidden_bias)
+        hidden = self.hidden.log_partition(self.backend, z, z).sum(axis=0)
+        return self.visible.energy(self.backend, visible, self.visible_bias) - hidden
+
+    # -- the public edge, sample-major ---------------------------------------------------------------------------
+
+    def check_data(self, X: np.ndarray) -> np.ndarray:
+        X = check_features(X, n_features=self.n_features)
+        self.visible.check_data(float(X.min()), float(X.max()))
+        return X
+
+    def transform(self, X: np.ndarray) -> np.ndarray:
+        """Means of the hidden units: (n_samples, n_hidden)."""
+        X = check_features(X, n_features=self.n_features)
+        out = np.empty((len(X), self.hidden.n), dtype=self.backend.dtype)
+        for part, v in blocks(self.backend, X):
+            h = self.hidden_given(v, self.backend.empty((self.hidden.n, v.shape[1])))
+            out[part] = self.backend.to_numpy(h).T
+        return out
+
+    def reconstruct(self, X: np.ndarray) -> np.ndarray:
+        """Means of the visible units given the means of the hidden ones: (n_samples, n_visible), deterministic."""
+        X = check_features(X, n_features=self.n_features)
+        out = np.empty((len(X), self.visible.n), dtype=self.backend.dtype)
+        for part, v in blocks(self.backend, X):
+            h = self.hidden_given(v, self.backend.empty((self.hidden.n, v.shape[1])))
+            out[part] = self.backend.to_numpy(self.visible_given(h, self.backend.empty(v.shape))).T
+        return out
+
+    def free_energy(self, X: np.ndarray) -> np.ndarray:
+        """F(v) for every row, in nats: (n_samples,); low where the model finds the sample probable."""
+        X = check_features(X, n_features=self.n_features)
+        out = np.empty(len(X), dtype=self.backend.dtype)
+        for part, v in blocks(self.backend, X):
+            out[part] = self.backend.to_numpy(self.free_energy_of(v))
+        return out
+
+    def sample(self, n_samples: int, *, sweeps: int = 1000, seed: int | None = None) -> np.ndarray:
+        """States of the visible units after `sweeps` of Gibbs sampling from random hidden states.
+
+        Returns
+        -------
+        (n_samples, n_visible)
+        """
+        streams = self.streams if seed is None else type(self.streams)(seed)
+        h, v = self.backend.empty((self.hidden.n, n_samples)), self.backend.empty((self.visible.n, n_samples))
+        h_mean, v_mean = self.backend.empty(h.shape), self.backend.empty(v.shape)
+        h_mean[...] = 0.5
+        self.hidden.draw(self.backend, h_mean, streams.draws("sample-start", 0).next(), h)
+        for sweep in range(sweeps):
+            draws = streams.draws("sample", sweep)
+            self.visible_given(h, v_mean, draws, v)
+            self.hidden_given(v, h_mean, draws, h)
+        return self.backend.to_numpy(v).T.copy()

@@ -1,0 +1,70 @@
+"""What a trainer is: it turns a mini-batch into coactivity. Contrastive divergence and backpropagation are the two."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sparserbm.data.batches import Batch
+from sparserbm.models.base import Model
+from sparserbm.network.coactivity import Coactivity
+from sparserbm.rng import Draws
+
+
+@dataclass(frozen=True)
+class Signals:
+    """What one mini-batch says, on the device; valid until the next one.
+
+    Attributes
+    ----------
+    coactivity : list of Coactivity
+        One for every matrix of connections: the gradient of the mean loss.
+    biases : list of lists of (float, (n_units, n_samples))
+        For every one of the model's biases the signed activities whose means are its gradient.
+    n_samples : int
+    sums : dict of str to scalar
+        Quantities summed over the batch, e.g. ``"loss"``; read back once an epoch.
+    """
+
+    coactivity: list[Coactivity]
+    biases: list[list[tuple[float, Any]]]
+    n_samples: int
+    sums: dict[str, Any] = field(default_factory=dict)
+
+
+class Trainer(ABC):
+    """An algorithm at work on one model, with the arrays that it uses again and again."""
+
+    @abstractmethod
+    def signals(self, model: Any, batch: Batch, draws: Draws) -> Signals:
+        """Coactivity, bias terms and loss of a mini-batch."""
+
+    @abstractmethod
+    def evaluate(self, model: Any, X: np.ndarray, y: np.ndarray | None) -> dict[str, float]:
+        """Means over given data without training, e.g. ``{"loss": ..., "accuracy": ...}``."""
+
+    def compare(self, model: Any, X: np.ndarray, validation: np.ndarray) -> dict[str, float]:
+        """Quantities that need training and validation data at once."""
+        return {}
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Arrays that a later step depends on, for the checkpoint."""
+        return {}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Take over what `state` gave."""
+
+
+class Algorithm(ABC):
+    """Settings of a trainer: a rule with a text."""
+
+    @abstractmethod
+    def check(self, model: Model, y: np.ndarray | None) -> np.ndarray | None:
+        """Check that model and targets fit; returns the targets as the trainer wants them."""
+
+    @abstractmethod
+    def start(self, model: Any, X: np.ndarray, batch_size: int) -> Trainer:
+        """A trainer for `model`; an untrained model may be prepared with the data."""

@@ -1,0 +1,120 @@
+"""Optimizers: they write the values and their own slots, which a rewire moves like all others."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from sparserbm.backends import Backend
+from sparserbm.network.slots import Slots
+from sparserbm.registry import register
+from sparserbm.schedules import Schedule, resolve_schedule
+
+
+def _plain(given: Any, what: str, high: float = float("inf")) -> Any:
+    schedule = resolve_schedule(given, what, 0.0, high)
+    return given if isinstance(given, (int, float)) else schedule
+
+
+def _at(value: Any, step: int) -> float:
+    return value(step) if isinstance(value, Schedule) else float(value)
+
+
+class Optimizer(ABC):
+    """Changes values against their gradient."""
+
+    learning_rate: Any
+    slots: ClassVar[tuple[str, ...]]
+
+    def rate(self, step: int) -> float:
+        """Learning rate at `step`."""
+        return _at(self.learning_rate, step)
+
+    @abstractmethod
+    def step(self, backend: Backend, slots: Slots, name: str, gradient: Any, step: int, start: int) -> None:
+        """One update of the slot `name`.
+
+        Parameters
+        ----------
+        slots : Slots
+            Of the connections or biases; the optimizer keeps its own slots there.
+        gradient : (n,)
+        step : int
+            Mini-batches that the model has seen before this one.
+        start : int
+            Value of `step` when this optimizer began.
+        """
+
+
+@register("optimizer", "sgd")
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Gradient descent with momentum: ``v <- momentum * v + g``, ``w <- w - learning_rate * v`` (PyTorch's form).
+
+    Parameters
+    ----------
+    learning_rate : float, Schedule or text
+    momentum : float, Schedule or text, in [0, 1)
+    nesterov : bool
+        Step along ``g + momentum * v`` instead of v.
+
+    Notes
+    -----
+    The learning rate stands outside the velocity: a change of it acts at once. Newborn connections have velocity 0.
+    """
+
+    learning_rate: Any = 0.05
+    momentum: Any = 0.0
+    nesterov: bool = False
+    slots: ClassVar[tuple[str, ...]] = ("velocity",)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "learning_rate", _plain(self.learning_rate, "learning_rate"))
+        object.__setattr__(self, "momentum", _plain(self.momentum, "momentum", 1.0))
+
+    def step(self, backend: Backend, slots: Slots, name: str, gradient: Any, step: int, start: int) -> None:
+        momentum = _at(self.momentum, step)
+        # A schedule may begin at 0: the velocity must be there when it rises.
+        velocity = slots.ensure("velocity") if momentum or isinstance(self.momentum, Schedule) else None
+        backend.sgd(slots[name], velocity, gradient, self.rate(step), momentum, self.nesterov)
+
+
+@register("optimizer", "adam")
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Adam (Kingma and Ba 2015) with each connection's own age in the bias correction.
+
+    With one step count for all, the first update of a newborn connection would be ``(1 - beta1) / sqrt(1 - beta2)`` =
+    3.16 times the normal step.
+
+    Parameters
+    ----------
+    learning_rate : float, Schedule or text
+    beta1, beta2 : float in [0, 1)
+        Decay of the first and second moment.
+    eps : float
+        Added to the root of the second moment.
+    """
+
+    learning_rate: Any = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    slots: ClassVar[tuple[str, ...]] = ("first_moment", "second_moment")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "learning_rate", _plain(self.learning_rate, "learning_rate"))
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} is out of range; use a value in [0, 1)")
+        if not self.eps > 0:
+            raise ValueError(f"eps={self.eps} is not possible; use a number above 0")
+
+    def step(self, backend: Backend, slots: Slots, name: str, gradient: Any, step: int, start: int) -> None:
+        xp = backend.xp
+        born = slots["born"] if "born" in slots else xp.zeros(len(slots), dtype=int)  # biases live for ever
+        age = step + 1 - xp.maximum(born, start)
+        moments = slots.ensure("first_moment"), slots.ensure("second_moment")
+        rates = (self.rate(step), self.beta1, self.beta2, self.eps)
+        backend.adam(slots[name], *moments, gradient, age, *rates)

@@ -1,0 +1,139 @@
+"""The recorder: the only place that reads numbers back from the device, once an epoch."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from sparserbm.evolution.engine import Evolution, EvolutionReport, core_view
+from sparserbm.models.base import Model
+from sparserbm.runs import LayerSnapshot, RunWriter, Snapshot
+from sparserbm.topology import learning_index
+from sparserbm.training.algorithm import Signals, Trainer
+from sparserbm.training.errors import DivergenceError
+
+
+class Recorder:
+    """Turns what happens in an epoch into one line of metrics and a snapshot of the topology.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    writer : RunWriter
+    train : (X, y)
+        Training data on the host; looked at only to compare it with the validation data.
+    validation : (X, y) or None
+    evolution : Evolution or None
+        Its drop rule and zeta also give the core whose validation figures are recorded beside those of the whole net.
+    snapshot_every : int
+        Whole patterns every so many epochs; degrees always.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        writer: RunWriter,
+        train: tuple[np.ndarray, np.ndarray | None],
+        validation: tuple[np.ndarray, np.ndarray | None] | None,
+        evolution: Evolution | None,
+        snapshot_every: int,
+    ):
+        self.trainer, self.writer, self.train, self.validation = trainer, writer, train, validation
+        self.evolution, self.snapshot_every = evolution, snapshot_every
+        self.zone = writer.run.zone_mask
+        self._sums: dict[str, Any] = {}
+        self._n_samples = 0
+        self._events = EvolutionReport()
+        self._began = time.perf_counter()
+
+    def saw(self, signals: Signals) -> None:
+        """Count a mini-batch; the sums stay on the device."""
+        self._n_samples += signals.n_samples
+        for name, value in signals.sums.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+
+    def evolved(self, report: EvolutionReport) -> None:
+        """Count what an evolution event did; it shows in the line of the epoch in which it happened."""
+        self._events += report
+
+    def epoch(self, model: Model, last: bool = False) -> dict[str, Any]:
+        """Measure and log one epoch (0: before training), and write its snapshot.
+
+        Raises
+        ------
+        DivergenceError
+            If the loss or a weight is no longer finite; nothing is written then.
+        """
+        metrics: dict[str, Any] = {"epoch": model.epoch, "step": model.step}
+        metrics |= {name: float(total) / self._n_samples for name, total in self._sums.items()}
+        self._check(model, metrics)
+        if self.validation is not None:
+            metrics |= self._validate(model)
+        metrics |= self._topology(model)
+        metrics["seconds"] = round(time.perf_counter() - self._began, 4)
+        self.writer.log(metrics)
+        whole = last or model.epoch % self.snapshot_every == 0
+        self.writer.snapshot(Snapshot(model.epoch, tuple(_layer(layer, whole) for layer in model.connections)))
+        self._sums, self._n_samples, self._events = {}, 0, EvolutionReport()
+        self._began = time.perf_counter()
+        return self.writer.run.metrics[-1]
+
+    def _check(self, model: Model, metrics: dict[str, Any]) -> None:
+        problem = None
+        if not np.isfinite(metrics.get("loss", 0.0)):
+            problem = f"the loss is {metrics['loss']}"
+        try:
+            model.check_finite()
+        except FloatingPointError as error:
+            problem = problem or str(error)
+        if problem is None:
+            return
+        folder = self.writer.folder
+        kept = f"the checkpoint of epoch {model.epoch - 1} is kept in {folder}" if folder and model.epoch > 1 else ""
+        raise DivergenceError(
+            f"training diverged in epoch {model.epoch}: {problem}; lower the learning rate"
+            + (f" and resume or start again ({kept})" if kept else "")
+        )
+
+    def _validate(self, model: Model) -> dict[str, float]:
+        assert self.validation is not None
+        X, y = self.validation
+        metrics = {f"validation_{name}": value for name, value in self.trainer.evaluate(model, X, y).items()}
+        if self.evolution is not None:
+            core = core_view(model, self.evolution.zeta_at(model.step), self.evolution.drop)
+            found = self.trainer.evaluate(core, X, y)
+            metrics |= {f"core_validation_{name}": value for name, value in found.items()}
+        return metrics | self.trainer.compare(model, self.train[0], X)
+
+    def _topology(self, model: Model) -> dict[str, Any]:
+        metrics: dict[str, Any] = {
+            "density": model.density,
+            "n_connections": model.n_connections,
+            "dropped": self._events.dropped,
+            "grown": self._events.grown,
+        }
+        if self._events.dropped:
+            metrics["mean_age_at_death"] = float(np.concatenate(self._events.ages).mean())
+        if self.zone is not None:
+            first = model.connections[0].pattern
+            found = learning_index(first.fan_out(), self.zone, first.n_places)
+            metrics |= {
+                "centre_density": found.centre_density,
+                "margin_density": found.margin_density,
+                "zone_ratio": found.ratio,
+                "learning_index": found.index,
+                "learning_z": found.z,
+                "verdict": found.verdict,
+            }
+        return metrics
+
+
+def _layer(layer: Any, whole: bool) -> LayerSnapshot:
+    pattern = layer.pattern
+    degrees = pattern.fan_out().astype(np.int32), pattern.fan_in().astype(np.int32)
+    if not whole:
+        return LayerSnapshot(*degrees)
+    slots = layer.slots.to_numpy()
+    return LayerSnapshot(*degrees, pattern.indptr, pattern.pre, slots["weight"].copy(), slots["born"].copy())

@@ -1,0 +1,104 @@
+"""Which inputs form the active zone: a rule, so that it can be written in a text, applied to the training data."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sparserbm.registry import register, resolve, to_text
+from sparserbm.topology import central_square, rectangle, zone_by_deviation
+
+ImageShape = tuple[int, int] | None
+
+
+class Zone(ABC):
+    """Marks the inputs of the active zone."""
+
+    @abstractmethod
+    def mask(self, X: np.ndarray, image_shape: ImageShape) -> np.ndarray:
+        """(n_features,) bool: True inside the zone."""
+
+
+@register("zone", "central")
+@dataclass(frozen=True)
+class Central(Zone):
+    """The centred square of `side` pixels; the study's zone for MNIST is ``central(20)``."""
+
+    side: int
+
+    def mask(self, X: np.ndarray, image_shape: ImageShape) -> np.ndarray:
+        return central_square(_shape(image_shape, self), self.side)
+
+
+@register("zone", "rectangle")
+@dataclass(frozen=True)
+class Rectangle(Zone):
+    """Rows `top` to `bottom` and columns `left` to `right`, the last ones excluded."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    def mask(self, X: np.ndarray, image_shape: ImageShape) -> np.ndarray:
+        return rectangle(_shape(image_shape, self), self.top, self.left, self.bottom, self.right)
+
+
+@register("zone", "deviation")
+@dataclass(frozen=True)
+class Deviation(Zone):
+    """Inputs whose standard deviation over the training data exceeds `threshold`, in units of the data.
+
+    Without a threshold, half of the largest standard deviation is taken.
+    """
+
+    threshold: float | None = None
+
+    def mask(self, X: np.ndarray, image_shape: ImageShape) -> np.ndarray:
+        deviation = X.std(axis=0, dtype=np.float64)
+        threshold = 0.5 * float(deviation.max()) if self.threshold is None else self.threshold
+        return zone_by_deviation(deviation, threshold)
+
+
+def active_zone(given: Any, X: np.ndarray, image_shape: ImageShape) -> dict[str, Any] | None:
+    """The zone of a run, ready for its config: ``{"rule": text, "inputs": list of int}``.
+
+    Parameters
+    ----------
+    given : Zone, text, (n_features,) bool or None
+        ``"auto"`` is ``central(20)`` for 28 x 28 images and ``deviation`` otherwise; where the data leave no zone or
+        no margin, there is none. None switches the zone off.
+    """
+    if given is None:
+        return None
+    if isinstance(given, np.ndarray):
+        if given.shape != (X.shape[1],) or given.dtype != bool:
+            raise ValueError(f"a zone mask needs {X.shape[1]} booleans, not {given.dtype} of shape {given.shape}")
+        return _entry("mask", given)
+    if isinstance(given, str) and given == "auto":
+        rule: Any = Central(20) if image_shape == (28, 28) else Deviation()
+        mask = rule.mask(X, image_shape)
+        return None if mask.all() or not mask.any() else _entry(to_text(rule), mask)
+    rule = resolve("zone", given)
+    if not isinstance(rule, Zone):
+        raise TypeError(f'zone={given!r} is not possible; give a mask, a rule such as "central(20)", or None')
+    mask = rule.mask(X, image_shape)
+    if mask.all() or not mask.any():
+        raise ValueError(
+            f"zone {to_text(rule)} covers {'all' if mask.all() else 'none'} of {len(mask)} inputs; it must leave an "
+            f"active zone and a margin"
+        )
+    return _entry(to_text(rule), mask)
+
+
+def _entry(rule: str, mask: np.ndarray) -> dict[str, Any]:
+    return {"rule": rule, "inputs": np.flatnonzero(mask).tolist()}
+
+
+def _shape(image_shape: ImageShape, rule: Zone) -> tuple[int, int]:
+    if image_shape is None:
+        raise ValueError(f"zone {to_text(rule)} needs images: pass image_shape=(rows, columns), or use deviation()")
+    return image_shape

@@ -1,0 +1,252 @@
+"""Every figure: its table against the runs it was made from, and that it can be drawn and saved."""
+
+import struct
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from sparserbm import plotting
+from sparserbm.plotting import (
+    concentric_trend,
+    connection_map,
+    learning_curves,
+    receptive_fields,
+    study_summary,
+    zone_density,
+)
+from sparserbm.runs import Run, load_run
+from sparserbm.topology import central_square, learning_index
+
+ALL = ["concentric-trend", "connection-map", "learning-curves", "receptive-fields", "study-summary", "zone-density"]
+
+
+def pixels(path):
+    """Width and height that a PNG file states."""
+    content = path.read_bytes()
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    return struct.unpack(">II", content[16:24])
+
+
+def title(figure):
+    return figure.get_suptitle().replace("\n", " ")
+
+
+def test_figures_are_found_by_file_name():
+    assert plotting.figures() == ALL
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_figure_is_saved_975_pixels_wide(name, mlp, tmp_path):
+    path = tmp_path / f"{name}.png"
+    figure = plotting.plot(name, mlp, path)
+    width, height = pixels(path)
+    assert width == 975
+    assert abs(height - 150 * figure.get_size_inches()[1]) <= 1
+    assert path.stat().st_size > 5000
+    assert title(figure)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_figure_draws_on_a_subfigure(name, mlp):
+    module = plotting._figure_module(name)
+    figure = Figure(figsize=(13, 6), layout="constrained")
+    left, right = figure.subfigures(1, 2)
+    module.draw(left, module.load([mlp]))
+    figure.draw_without_rendering()
+    assert left.axes
+    assert not right.axes
+
+
+@pytest.mark.parametrize("name", sorted(set(ALL) - {"receptive-fields"}))
+def test_several_runs_in_one_figure(name, study_runs, tmp_path):
+    path = tmp_path / "several.png"
+    plotting.plot(name, study_runs, path)
+    assert pixels(path)[0] == 975
+
+
+def test_vector_files_hold_no_date_and_repeat(mlp, tmp_path):
+    for suffix, start in ((".svg", b"<?xml"), (".pdf", b"%PDF")):
+        paths = [tmp_path / f"{number}{suffix}" for number in (1, 2)]
+        for path in paths:
+            plotting.plot("zone-density", mlp, path)
+        assert paths[0].read_bytes().startswith(start)
+        assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_runs_are_read_from_folders_too(run_maker, tmp_path):
+    folder = tmp_path / "run"
+    run_maker(folder, n_epochs=2)
+    run = load_run(folder)
+    for given in (folder, str(folder), [folder], run):
+        assert title(plotting.plot("connection-map", given)) == title(plotting.plot("connection-map", [run]))
+
+
+def test_unknown_names_suffixes_and_options_are_explained(mlp, tmp_path):
+    with pytest.raises(ValueError, match=r"'zone_densty' \(did you mean 'zone-density'\?\); known: concentric-trend,"):
+        plotting.plot("zone_densty", mlp)
+    with pytest.raises(ValueError, match=r"a\.jpg; use a name that ends in one of \.png, \.svg, \.pdf"):
+        plotting.plot("zone-density", mlp, tmp_path / "a.jpg")
+    with pytest.raises(ValueError, match="does not exist; create it first"):
+        plotting.plot("zone-density", mlp, tmp_path / "missing" / "a.png")
+    with pytest.raises(ValueError, match="connection-map has no option 'epochs'; it has: n_epochs, image_shape, zone"):
+        plotting.plot("connection-map", mlp, epochs=3)
+    with pytest.raises(ValueError, match="no run was given"):
+        plotting.plot("connection-map", [])
+
+
+def test_connection_map_holds_the_degrees(mlp):
+    (row,) = connection_map.load([mlp], n_epochs=3)
+    assert row.epochs.tolist() == [0, 5, 10]
+    for epoch, image in zip(row.epochs, row.images):
+        assert np.array_equal(image.ravel(), mlp.snapshots[epoch].layers[0].degree_pre)
+    assert np.array_equal(row.zone.ravel(), mlp.zone_mask)
+    assert row.last.verdict == "positive"
+
+
+def test_connection_map_says_the_verdict(mlp, rbm, run_maker):
+    assert title(plotting.plot("connection-map", mlp)).startswith("Positive learning: the active zone has 1.")
+    assert title(plotting.plot("connection-map", rbm)).startswith("Negative learning")
+    assert title(plotting.plot("connection-map", [mlp, rbm])).endswith("1 positive, 1 negative")
+    without = run_maker(zone=False, n_epochs=1)
+    assert title(plotting.plot("connection-map", without)).startswith("Unevenness of connections per input")
+
+
+def test_one_colour_scale_for_all_maps(mlp, rbm):
+    figure = plotting.plot("connection-map", [mlp, rbm])
+    limits = {image.get_clim() for axes in figure.axes for image in axes.images}
+    assert len(limits) == 1
+    assert figure.axes[-1].get_ylabel() == "connections per input"
+
+
+def test_images_need_a_shape(run_maker):
+    run = run_maker(image_shape=None, n_epochs=1)
+    for name in ("connection-map", "concentric-trend", "receptive-fields"):
+        with pytest.raises(ValueError, match=rf"{name} draws the inputs as an image.*rows \* columns = 784"):
+            plotting.plot(name, run)
+    plotting.plot("connection-map", run, image_shape=(28, 28))
+    with pytest.raises(ValueError, match="does not fit the 784 inputs"):
+        plotting.plot("connection-map", run, image_shape=(28, 20))
+
+
+def test_concentric_trend_over_time(mlp):
+    table = concentric_trend.load([mlp], n_epochs=2)
+    assert table.labels == ("epoch 0", "epoch 10")
+    assert table.sides.tolist() == list(range(2, 29, 2))
+    assert table.curves[:, -1] == pytest.approx(5000 / 784)
+    zone = mlp.zone_mask
+    for curve, epoch in zip(table.curves, (0, 10)):
+        assert curve[9] == pytest.approx(mlp.snapshots[epoch].layers[0].degree_pre[zone].mean())
+
+
+def test_concentric_trend_says_where_the_middle_is_denser(mlp, rbm):
+    assert "more connections per input than the whole image (epoch 10)" in title(plotting.plot("concentric-trend", mlp))
+    assert "fewer connections per input" in title(plotting.plot("concentric-trend", rbm))
+    both = concentric_trend.load([mlp, rbm])
+    assert both.labels == ("mlp-l2-0.001-seed-0, epoch 10", "rbm-l2-0-seed-0, epoch 10")
+    assert not both.over_time
+
+
+def test_concentric_trend_averages_the_seeds_of_a_group(study_runs):
+    table = concentric_trend.load(study_runs)
+    means = table.means()
+    assert list(means) == [f"{model}, L2 {l2}, mean of 2" for model in ("MLP", "RBM") for l2 in ("0", "0.01")]
+    assert means["MLP, L2 0.01, mean of 2"] == pytest.approx(table.curves[2:4].mean(axis=0))
+
+
+def test_zone_density_measures_every_snapshot(mlp):
+    (line,) = zone_density.load([mlp])
+    epochs, degrees = mlp.degrees()
+    assert line.series.epochs.tolist() == epochs.tolist()
+    for place, row in enumerate(degrees):
+        expected = learning_index(row, mlp.zone_mask, 784 * 64)
+        assert line.series.centre[place] == expected.centre_density
+        assert line.series.margin[place] == expected.margin_density
+        assert line.series.z[place] == expected.z
+    assert line.rule == "central 20x20"
+
+
+def test_zone_density_of_a_run_without_zone(run_maker):
+    run = run_maker(zone=False, drift=0.5, n_epochs=1)
+    with pytest.raises(ValueError, match=r"zone-density compares .* has no zone; pass zone=, a mask of its 784 inputs"):
+        plotting.plot("zone-density", run)
+    figure = plotting.plot("zone-density", run, zone=central_square((28, 28), 20))
+    assert title(figure).startswith("Positive learning")
+
+
+def test_learning_curves_of_an_mlp(mlp):
+    loss, accuracy = learning_curves.load([mlp])
+    assert (loss.metric, accuracy.metric) == ("loss", "accuracy")
+    (curve,) = accuracy.curves
+    assert curve.epochs.tolist() == list(range(11))
+    assert np.isnan(curve.train[0])
+    assert curve.train[1:].tolist() == [line["accuracy"] for line in mlp.metrics[1:]]
+    assert curve.validation[1:].tolist() == [line["validation_accuracy"] for line in mlp.metrics[1:]]
+    value = mlp.metrics[-1]["validation_accuracy"]
+    assert title(plotting.plot("learning-curves", mlp)) == f"Validation accuracy {value:.1%} after 10 epochs"
+
+
+def test_learning_curves_of_an_rbm(rbm):
+    panels = learning_curves.load([rbm])
+    assert [panel.metric for panel in panels] == ["loss", "pseudo_likelihood", "free_energy_gap"]
+    assert [panel.split for panel in panels] == [True, False, False]
+    assert title(plotting.plot("learning-curves", rbm)).startswith("Validation reconstruction error 0.0")
+
+
+def test_learning_curves_of_groups_name_the_best_mean(study_runs):
+    assert "accuracy at the end: best 95.4% (MLP, L2 0)" in title(plotting.plot("learning-curves", study_runs))
+
+
+def test_learning_curves_without_any_metric(mlp):
+    with pytest.raises(ValueError, match="needs a loss or an accuracy"):
+        learning_curves.load([Run(mlp.config, [{"epoch": 0}], mlp.snapshots)])
+
+
+def test_receptive_fields_hold_the_weights(mlp):
+    table = receptive_fields.load([mlp], n=3)
+    epoch, layer = mlp.last_pattern()
+    assert table.epoch == epoch == 10
+    assert table.fan_in.tolist() == sorted(layer.degree_post)[::-1][:3]
+    for unit, image in zip(table.units, table.images):
+        chosen = slice(layer.indptr[unit], layer.indptr[unit + 1])
+        flat = image.ravel()
+        assert flat[layer.pre[chosen]] == pytest.approx(layer.weight[chosen])
+        assert np.flatnonzero(np.isfinite(flat)).tolist() == layer.pre[chosen].tolist()
+
+
+def test_receptive_fields_refuse_what_they_cannot_draw(mlp, rbm):
+    with pytest.raises(ValueError, match="draws one run, but 2 were given"):
+        receptive_fields.load([mlp, rbm])
+    with pytest.raises(ValueError, match="n of at least 1"):
+        receptive_fields.load([mlp], n=0)
+    degrees_only = Run(mlp.config, mlp.metrics, {1: mlp.snapshots[1]})
+    with pytest.raises(ValueError, match="no snapshot with whole patterns"):
+        receptive_fields.load([degrees_only])
+
+
+def test_study_summary_takes_the_last_epoch_of_each_run(study_runs, run_maker):
+    alone = run_maker(study=False, n_epochs=1)
+    table = study_summary.load([alone, *study_runs])
+    assert table.model.tolist() == ["mlp"] * 4 + ["rbm"] * 4
+    assert table.l2.tolist() == [0.0, 0.0, 0.01, 0.01] * 2
+    assert table.verdict.tolist() == ["none"] * 2 + ["positive"] * 2 + ["negative"] * 2 + ["none"] * 2
+    last = learning_index(study_runs[2].snapshots[4].layers[0].degree_pre, study_runs[2].zone_mask, 784 * 64)
+    assert (table.z[2], table.index[2]) == (last.z, last.index)
+    assert table.quality[0] == study_runs[0].metrics[-1]["validation_accuracy"]
+    assert table.quality[4] == study_runs[4].metrics[-1]["validation_loss"]
+    assert title(plotting.plot("study-summary", study_runs)).startswith("MLP: mean z from")
+    with pytest.raises(ValueError, match="none of the 1 runs has a study entry"):
+        study_summary.load([alone])
+    with pytest.raises(ValueError, match="measure='q' is not known"):
+        plotting.plot("study-summary", study_runs, measure="q")
+
+
+def test_two_runs_of_one_name_stay_apart(run_maker):
+    runs = [run_maker(study=False, drift=drift, n_epochs=1) for drift in (0.5, -0.5)]
+    table = concentric_trend.load(runs)
+    assert table.groups == ("mlp-l2-0-seed-0", "mlp-l2-0-seed-0 (2)")
+
+
+def test_a_run_without_snapshots_is_explained(mlp):
+    with pytest.raises(ValueError, match="has no topology snapshots"):
+        plotting.plot("zone-density", Run(mlp.config, mlp.metrics, {}))
