@@ -27,6 +27,7 @@ _PUBLIC = {
         *("train", "resume", "load_model", "CD", "Backprop", "CrossEntropy", "SquaredError", "SGD", "Adam"),
         *("EarlyStopping", "DivergenceError", "Central", "Rectangle", "Deviation"),
     ),
+    "sparserbm.recipes": ("Recipe",),
     "sparserbm.studies": ("study",),
     "sparserbm.estimators": ("SparseRBM", "SparseMLPClassifier", "SparseMLPRegressor"),
 }

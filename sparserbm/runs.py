@@ -72,6 +72,8 @@ class Run:
     folder : Path or None
     model : object or None
         The trained model, where the run was made in this process.
+    carry : dict
+        What training needs beside the model to go on as if it had not stopped (``train(follows=run)``).
     """
 
     config: dict[str, Any]
@@ -79,6 +81,7 @@ class Run:
     snapshots: Mapping[int, Snapshot] = field(default_factory=dict)
     folder: Path | None = None
     model: Any = None
+    carry: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -118,12 +118,7 @@ class NumpyBackend(ReferenceBackend):
         return out
 
     def gather(self, samples: Any, rows: Any, out: Any) -> Any:
-        n_blocks = -(-out.shape[0] // 16)
-        parts = self._parts(8 * out.size, n_blocks)
-        if parts == 1:
-            kernels.gather_columns(0, n_blocks, samples, rows, out)
-        else:
-            kernels.gather_parallel(parts, samples, rows, out)
+        kernels.gather(samples, rows, out)
         return out
 
     def uniform(self, key: DrawKey, out: Any) -> Any:

@@ -49,7 +49,8 @@ def pseudo_likelihood(rbm: RBM, X: np.ndarray, seed: int = 0) -> np.ndarray:
     """Stochastic log pseudo-likelihood of every row, (n_samples,) in nats; higher is better.
 
     ``n_visible * log sigmoid(F(v with one bit flipped) - F(v))`` with one random bit a row (Besag 1975; the estimate
-    of scikit-learn's BernoulliRBM). Rows of probabilities are rounded to states first.
+    of scikit-learn's BernoulliRBM). Rows of probabilities are rounded to states first. Which bit is flipped depends
+    on seed and state alone: a row has the same score in every order and company.
 
     Raises
     ------
@@ -59,12 +60,20 @@ def pseudo_likelihood(rbm: RBM, X: np.ndarray, seed: int = 0) -> np.ndarray:
     if not isinstance(rbm.visible, Bernoulli):
         raise ValueError("the pseudo-likelihood flips bits: it needs Bernoulli visible units")
     X = check_features(X, n_features=rbm.n_features)
-    flips = np.random.Generator(np.random.Philox(seed)).integers(0, rbm.visible.n, len(X))
+    states = X > 0.5
+    words = np.random.Generator(np.random.Philox(seed)).integers(0, 2**64, rbm.visible.n + 1, dtype=np.uint64)
     out = np.empty(len(X))
-    for part, v in blocks(rbm.backend, (X > 0.5).astype(rbm.backend.dtype)):
+    for part, v in blocks(rbm.backend, states.astype(rbm.backend.dtype)):
         before = rbm.backend.to_numpy(rbm.free_energy_of(v)).astype(np.float64)
-        rows, columns = rbm.backend.asarray(flips[part]), rbm.backend.asarray(np.arange(v.shape[1]))
+        rows, columns = rbm.backend.asarray(_bits_to_flip(states[part], words)), rbm.backend.asarray(np.arange(v.shape[1]))
         v[rows, columns] = 1 - v[rows, columns]
         after = rbm.backend.to_numpy(rbm.free_energy_of(v)).astype(np.float64)
         out[part] = -rbm.visible.n * np.logaddexp(0.0, before - after)
     return out
+
+
+def _bits_to_flip(states: np.ndarray, words: np.ndarray) -> np.ndarray:
+    """One visible unit a row, (n_samples,) int64: the sum of the random words of its active units (Zobrist 1970), whose
+    upper half is scaled to [0, n_visible)."""
+    hashed = states.astype(np.uint64) @ words[1:] + words[0]
+    return ((hashed >> np.uint64(32)) * np.uint64(states.shape[1]) >> np.uint64(32)).astype(np.int64)

@@ -7,10 +7,12 @@ where a page shows the picture 600 pixels wide.
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Colormap
@@ -66,6 +68,23 @@ def set_title(figure: Figure | SubFigure, text: str) -> None:
     inches = figure.bbox.width / figure.dpi
     lines = textwrap.wrap(text, max(20, int(inches * 11.0)))
     figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=11, fontweight="bold")
+
+
+def legend_shape(labels: Sequence[str]) -> tuple[int, int]:
+    """Rows and columns of a legend below a figure: as many columns as fit side by side, at most 4."""
+    columns = max(1, min(4, len(labels), 82 // (max(map(len, labels), default=0) + 7)))
+    return -(-len(labels) // columns), columns
+
+
+def legend_height(labels: Sequence[str]) -> float:
+    return 0.08 + 0.2 * legend_shape(labels)[0]
+
+
+def legend_below(figure: Figure | SubFigure, handles: Sequence[Artist]) -> None:
+    """A legend under all axes; `legend_height` is the room that it takes."""
+    if handles:
+        columns = legend_shape([str(handle.get_label()) for handle in handles])[1]
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 
 def epoch_axis(axes: Axes, label: bool = True) -> None:

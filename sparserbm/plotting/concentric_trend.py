@@ -81,12 +81,12 @@ def trend_at(run: Run, epoch: int, given: Sequence[int] | None = None) -> np.nda
 
 
 def noisy_sides(n_sides: int) -> int:
-    """How many of the first squares are noise: of side 2 and 4, so 4 and 16 inputs, unless the image is small."""
-    return 2 if n_sides >= 6 else 0
+    """How many of the first squares are noise: those of 4 and 16 inputs, in a small image fewer."""
+    return 2 if n_sides >= 6 else 1 if n_sides >= 3 else 0
 
 
 def size(table: Trends) -> tuple[float, float]:
-    return _style.WIDTH, 3.8 + 0.2 * (len(set(table.groups)) // (4 if table.over_time else 2))
+    return _style.WIDTH, 3.4 + _style.legend_height([*table.means(), "all inputs: 0.0"])
 
 
 def draw(figure: Figure | SubFigure, table: Trends) -> None:
@@ -111,7 +111,7 @@ def draw(figure: Figure | SubFigure, table: Trends) -> None:
     axes.set_ylabel("mean connections per input")
     axes.set_xticks(table.sides[1::2] if table.sides.size > 5 else table.sides)
     axes.grid(axis="y")
-    figure.legend(loc="outside lower center", ncols=4 if table.over_time else 2)
+    _style.legend_below(figure, axes.get_legend_handles_labels()[0])
     _style.set_title(figure, _finding(table))
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from sparserbm.plotting import _style
@@ -83,8 +84,9 @@ def _curve(run: Run, name: str, group: str, metric: str) -> Curve:
 
 
 def size(table: list[Panel]) -> tuple[float, float]:
-    n_groups = len({curve.group for panel in table for curve in panel.curves})
-    return _style.WIDTH, 0.9 + 2.5 * -(-len(table) // 2) + 0.2 * (n_groups // 3)
+    groups = {curve.group for panel in table for curve in panel.curves}
+    legend = _style.legend_height(["validation", "training", *groups])
+    return _style.WIDTH, 0.5 + 2.5 * -(-len(table) // 2) + legend
 
 
 def draw(figure: Figure | SubFigure, table: list[Panel]) -> None:
@@ -117,17 +119,14 @@ def _line(axes, epochs: np.ndarray, values: np.ndarray, **style) -> None:
 
 
 def _legend(figure: Figure | SubFigure, table: list[Panel], colour: dict) -> None:
-    axes = figure.axes[0]
     shade = next(iter(colour.values())) if len(colour) == 1 else _style.GREY
     handles = []
     if any(panel.split for panel in table):
-        for side, style in (("validation", "-"), ("training", "--")):
-            handles += axes.plot([], [], color=shade, ls=style, lw=1.8, label=side)
+        handles.append(Line2D([], [], color=shade, ls="-", lw=1.8, label="validation"))
+        handles.append(Line2D([], [], color=shade, ls="--", lw=1.8, label="training"))
     if len({curve.name for panel in table for curve in panel.curves}) > 1:
-        for group, shade in colour.items():
-            handles += axes.plot([], [], color=shade, lw=3, label=group)
-    if handles:
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)))
+        handles += [Line2D([], [], color=shade, lw=3, label=group) for group, shade in colour.items()]
+    _style.legend_below(figure, handles)
 
 
 def _finding(table: list[Panel]) -> str:

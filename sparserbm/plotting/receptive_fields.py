@@ -16,7 +16,6 @@ from sparserbm.runs import Run
 from sparserbm.topology import fan_in
 
 FIGURE = "receptive-fields"
-GAP = 2  # pixels of background between two images of the mosaic
 
 
 @dataclass(frozen=True)
@@ -99,6 +98,11 @@ def mosaic_shape(n: int) -> tuple[int, int]:
     return -(-n // columns), columns
 
 
+def _gap(shape: tuple[int, ...]) -> int:
+    """Pixels of background between two images of (n, rows, columns)."""
+    return max(1, round(shape[2] / 14))
+
+
 def draw(figure: Figure | SubFigure, table: Fields) -> None:
     """A mosaic on one colour scale, symmetric about 0; grey: no connection; the active zone outlined."""
     # a few large weights would leave the others pale: the scale ends at the 99th percentile
@@ -114,16 +118,18 @@ def draw(figure: Figure | SubFigure, table: Fields) -> None:
     extend = "both" if weights.max() > limit else "neither"
     figure.colorbar(scale, ax=axes, label="weight (grey: no connection)", extend=extend, aspect=30, pad=0.02)
     fewest, most = table.fan_in.min(), table.fan_in.max()
+    seen = f"{fewest} to {most} inputs" if fewest < most else f"{most} inputs each"
     _style.set_title(
         figure,
-        f"The {len(table.units)} best-connected hidden units see {fewest} to {most} inputs (epoch {table.epoch})",
+        f"The {len(table.units)} best-connected hidden units see {seen} (epoch {table.epoch})",
     )
 
 
 def _mosaic(images: np.ndarray, scale: ScalarMappable) -> np.ndarray:
     n, height, width = images.shape
     rows, columns = mosaic_shape(n)
-    canvas = np.zeros((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, 4))  # transparent gaps
+    gap = _gap(images.shape)
+    canvas = np.zeros((rows * (height + gap) - gap, columns * (width + gap) - gap, 4))  # transparent gaps
     for place, image in enumerate(images):
         colours = scale.to_rgba(np.nan_to_num(image))
         colours[np.isnan(image)] = to_rgba(_style.ABSENT)
@@ -134,5 +140,5 @@ def _mosaic(images: np.ndarray, scale: ScalarMappable) -> np.ndarray:
 
 def _corner(shape: tuple[int, ...], place: int) -> tuple[int, int]:
     """The left and top pixel of an image in the mosaic of (n, rows, columns) images."""
-    columns = mosaic_shape(shape[0])[1]
-    return place % columns * (shape[2] + GAP), place // columns * (shape[1] + GAP)
+    columns, gap = mosaic_shape(shape[0])[1], _gap(shape)
+    return place % columns * (shape[2] + gap), place // columns * (shape[1] + gap)

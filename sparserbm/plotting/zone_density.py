@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
 
 from sparserbm.plotting import _style
 from sparserbm.plotting._runs import group_labels, kind, names
@@ -46,7 +47,7 @@ def _rule(run: Run, zone: np.ndarray | None) -> str:
 
 
 def size(table: list[ZoneLine]) -> tuple[float, float]:
-    return _style.WIDTH, 4.6 + 0.2 * (len({line.group for line in table}) // 3)
+    return _style.WIDTH, 4.2 + _style.legend_height(_labels(table))
 
 
 def draw(figure: Figure | SubFigure, table: list[ZoneLine]) -> None:
@@ -89,19 +90,21 @@ def verdict_band(axes) -> None:
     )
 
 
-def _legend(figure: Figure | SubFigure, table: list[ZoneLine], colour: dict) -> None:
-    axes = figure.axes[0]
+def _labels(table: list[ZoneLine]) -> list[str]:
     rules = {line.rule for line in table}
-    rule = rules.pop() if len(rules) == 1 else ""
-    single = colour[table[0].group] if len(colour) == 1 else _style.GREY
+    zone = f"active zone ({rules.pop()})" if len(rules) == 1 and "" not in rules else "active zone"
+    return [zone, "margin", *(dict.fromkeys(line.group for line in table) if len(table) > 1 else ())]
+
+
+def _legend(figure: Figure | SubFigure, table: list[ZoneLine], colour: dict) -> None:
+    zone, margin, *groups = _labels(table)
+    shade = colour[table[0].group] if len(colour) == 1 else _style.GREY
     handles = [
-        axes.plot([], [], color=single, ls="-", lw=1.8, label=f"active zone ({rule})" if rule else "active zone")[0],
-        axes.plot([], [], color=single, ls="--", lw=1.8, label="margin")[0],
+        Line2D([], [], color=shade, ls="-", lw=1.8, label=zone),
+        Line2D([], [], color=shade, ls="--", lw=1.8, label=margin),
     ]
-    if len(table) > 1:
-        for group, shade in colour.items():
-            handles += axes.plot([], [], color=shade, lw=3, label=group)
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)))
+    handles += [Line2D([], [], color=colour[group], lw=3, label=group) for group in groups]
+    _style.legend_below(figure, handles)
 
 
 def _finding(table: list[ZoneLine]) -> str:

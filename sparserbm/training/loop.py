@@ -70,13 +70,15 @@ def train(
     snapshot_every: int = 10,
     progress: bool = False,
     notes: dict[str, Any] | None = None,
+    follows: Run | None = None,
 ) -> Run:
     """Train a model, and keep a record of how its topology changes.
 
     Parameters
     ----------
     model : RBM or MLP
-        Trained in place; a model that was trained before goes on from there with a fresh optimizer.
+        Trained in place; a model that was trained before goes on from there, with a fresh optimizer unless `follows`
+        is given.
     X : (n_samples, n_features) float or Dataset
         A data set brings its labels, test set (as validation data) and image shape.
     algorithm : Algorithm or text
@@ -113,6 +115,9 @@ def train(
         Show progress on standard error.
     notes : dict, optional
         JSON-ready entries to add to the run's config.
+    follows : Run, optional
+        The run that trained this model last, in this process: its optimizer state and persistent chains go on, with
+        any data.
 
     Returns
     -------
@@ -143,6 +148,7 @@ def train(
         "early_stopping": resolve("early_stopping", early_stopping),
     }
     _check_kinds(rules)
+    _check_follows(follows, model)
     X, y = _check_data(model, rules["algorithm"], X, y)
     validation = _validation(model, rules["algorithm"], validation)
     _check_stopping(rules["early_stopping"], validation)
@@ -157,9 +163,12 @@ def train(
     }
     config = describe_run(name, model, data, active_zone(zone, X, image_shape), rules, settings, strict=out is not None)
     writer = RunWriter(config | (notes or {}), out, overwrite)
-    _forget_optimizer(model)
+    if follows is None:
+        _forget_optimizer(model)
     with model.backend.active():
         trainer = rules["algorithm"].start(model, X, batch_size)
+        if follows is not None:
+            trainer.restore(follows.carry["trainer"])
         training = _Training(
             model,
             trainer,
@@ -171,7 +180,7 @@ def train(
             rules["early_stopping"],
             _with_progress(callbacks, progress, model.epoch + epochs),
             shuffle,
-            model.step,
+            model.step if follows is None else follows.carry["start"],
         )
         training.recorder.epoch(model)
         return _run(training, model.epoch + epochs)
@@ -261,7 +270,7 @@ def _run(training: _Training, last_epoch: int) -> Run:
     if training.evolution is not None:
         training.evolution.finish(model, training.coactivity)
     run = recorder.writer.run if recorder.writer.folder is None else load_run(recorder.writer.folder)
-    run.model = model
+    run.model, run.carry = model, {"start": training.start, "trainer": training.trainer.state()}
     return run
 
 
@@ -360,6 +369,11 @@ def _check_kinds(rules: dict[str, Any]) -> None:
     for name, kind in _KINDS.items():
         if rules[name] is not None and not isinstance(rules[name], kind):
             raise TypeError(f"{name}={rules[name]!r} is not possible; give a {kind.__name__} or its text")
+
+
+def _check_follows(follows: Run | None, model: Model) -> None:
+    if follows is not None and (follows.model is not model or not follows.carry):
+        raise ValueError("follows must be the run that trained this very model last; leave it out for a fresh start")
 
 
 def _check_data(model: Model, algorithm: Algorithm, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray | None]:

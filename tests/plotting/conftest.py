@@ -89,7 +89,7 @@ def study_runs() -> list[Run]:
     """Two models, two strengths, two seeds; positive for the MLP with L2 0.01 only."""
     drifts = {("mlp", 0.0): 0.0, ("mlp", 0.01): 0.5, ("rbm", 0.0): -0.5, ("rbm", 0.01): 0.0}
     return [
-        make_run(kind=kind, l2=l2, seed=seed, drift=drift, n_epochs=4)
+        make_run(kind=kind, l2=l2, seed=seed, drift=drift, n_epochs=2)
         for (kind, l2), drift in drifts.items()
         for seed in (0, 1)
     ]

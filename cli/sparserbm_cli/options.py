@@ -1,0 +1,180 @@
+"""Options that become a recipe, with the precedence flag > --set > file > default."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+Command = Callable[..., Any]
+
+
+class Sizes(click.ParamType):
+    """Comma-separated integers, ``512,128``."""
+
+    name = "N[,N...]"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
+        if isinstance(value, (list, tuple)):
+            return tuple(value)
+        try:
+            return tuple(int(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no list of integers; write e.g. 512,128", param, ctx)
+
+
+class Words(click.ParamType):
+    """Comma-separated words."""
+
+    name = "A[,A...]"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
+        if isinstance(value, (list, tuple)):
+            return tuple(value)
+        return tuple(part.strip() for part in str(value).split(",") if part.strip())
+
+
+class Strength(click.ParamType):
+    """A number or the text of a schedule."""
+
+    name = "NUMBER|SCHEDULE"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        return strength(value)
+
+
+def strength(value: Any) -> Any:
+    """A number where the text is one; schedules stay text."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return value
+
+
+def split_strengths(text: str) -> tuple[Any, ...]:
+    """Cut ``"0, 1e-3, linear(0, 1e-3, 5000)"`` at the commas outside parentheses."""
+    parts, depth, start = [], 0, 0
+    for place, character in enumerate(text + ","):
+        depth += (character == "(") - (character == ")")
+        if character == "," and depth == 0:
+            parts.append(text[start:place].strip())
+            start = place + 1
+    return tuple(strength(part) for part in parts if part)
+
+
+# (flag, field of the recipe, type, help); None as the default of all, so that what was not given is known.
+_RECIPE = (
+    ("--data", "data", str, "digits, mnist, fashion-mnist, or a file (.npz .npy .csv .mat .svmlight, IDX)."),
+    ("--data-folder", "folder", str, "Where to look first; else SPARSERBM_DATA, the cache, the network."),
+    ("--scale", "scale", str, "unit: [0, 1]; standard: (x - mean) / std; binary; stochastic; none."),
+    ("--image-shape", "image_shape", Sizes(), "Rows and columns, for files of images: 32,32."),
+    ("--validation", "validation", float, "Share held out where the data bring no test set."),
+    ("--hidden", "hidden", Sizes(), "Hidden units; an MLP may have several layers: 512,128."),
+    ("--visible", "visible", str, "RBM: visible units, bernoulli or gaussian."),
+    ("--activation", "activation", str, "MLP: relu, sigmoid, tanh or linear."),
+    ("--epsilon", "epsilon", float, "Erdos-Renyi wiring with epsilon * (inputs + outputs) connections a layer."),
+    ("--density", "density", float, "The same by density, 1 = dense."),
+    ("--wiring", "wiring", str, 'Another first wiring, e.g. "fixed_fan_in(20)".'),
+    ("--weights", "weights", str, "Weight scale: set, set_rbm, hinton, he_sparse, he_dense, normal(0.1) ..."),
+    ("--algorithm", "algorithm", str, 'E.g. "cd(k=5)" or "backprop".'),
+    ("--optimizer", "optimizer", str, 'E.g. "sgd(0.05, momentum=0.9)" or "adam(1e-3)".'),
+    ("--evolve", "evolution", str, 'E.g. "set(zeta=0.3)", "set(zeta=0.3, when=every(steps=100))", or none.'),
+    ("--l2", "l2", Strength(), 'L2 strength, e.g. 1e-3 or "linear(0, 1e-3, 5000)".'),
+    ("--l1", "l1", Strength(), "L1 strength."),
+    ("--epochs", "epochs", int, "Passes over the data."),
+    ("--batch-size", "batch_size", int, "Samples in a mini-batch."),
+    ("--early-stopping", "early_stopping", str, 'E.g. "early_stopping(patience=10)".'),
+    ("--zone", "zone", str, 'Active zone: auto, "central(20)", "rectangle(4,4,24,24)", "deviation(0.1)", none.'),
+    ("--snapshot-every", "snapshot_every", int, "Whole patterns every so many epochs."),
+    ("--seed", "seed", int, "All randomness depends on it."),
+    ("--backend", "backend", str, "auto, numpy or reference."),
+    ("--threads", "threads", int, "Threads of the CPU kernels."),
+)
+# "none" switches these off
+_OPTIONAL = ("evolution", "zone", "early_stopping", "wiring", "algorithm")
+
+
+def recipe_options(command: Command) -> Command:
+    """Add the options of a recipe to a click command."""
+    from sparserbm.recipes import Recipe  # imported where the defaults are shown
+
+    defaults = {field.name: field.default for field in dataclasses.fields(Recipe)}
+    for flag, name, kind, text in reversed(_RECIPE):
+        default = defaults[name]
+        shown = "" if default is None else f"  [default: {_shown(default)}]"
+        command = click.option(flag, name, type=kind, default=None, help=text + shown)(command)
+    command = click.option("--penalise-biases", is_flag=True, default=None, help="Penalties act on biases too.")(
+        command
+    )
+    command = click.option("--config", type=click.Path(), help="TOML file with the same settings.")(command)
+    return click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="One setting, over the file.")(
+        command
+    )
+
+
+def recipe_settings(model: str, config: str | None, sets: tuple[str, ...], flags: dict[str, Any]) -> dict[str, Any]:
+    """Settings for a `Recipe`, by precedence.
+
+    In a file, and with ``--set``, a setting stands at the top level or in the table of its model (``mlp.hidden``),
+    which wins.
+    """
+    from sparserbm.recipes import MODELS, Recipe
+
+    known = set(Recipe.options()) - {"model"}
+    found: dict[str, Any] = {}
+    for source, table in ((config, read_toml(config)), ("--set", read_sets(sets))):
+        own = table.get(model, {})
+        shared = {key: value for key, value in table.items() if key not in MODELS}
+        for key, value in {**shared, **own}.items():
+            if key not in known:
+                raise click.UsageError(f"unknown setting {key!r} in {source}; known: {', '.join(sorted(known))}")
+            found[key] = value
+    found |= {key: value for key, value in flags.items() if value is not None}
+    return {key: None if key in _OPTIONAL and value == "none" else _tuples(value) for key, value in found.items()}
+
+
+def read_toml(path: str | None) -> dict[str, Any]:
+    """The settings of a TOML file; none for no path."""
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise click.UsageError(f"there is no config file {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"config file {path} is no valid TOML: {error}") from None
+
+
+def read_sets(sets: tuple[str, ...]) -> dict[str, Any]:
+    """``("epochs=5", "mlp.hidden=(64, 32)")`` as nested settings; what is no Python literal is text."""
+    table: dict[str, Any] = {}
+    for item in sets:
+        key, equals, text = item.partition("=")
+        if not equals:
+            raise click.UsageError(f"--set {item!r} is no KEY=VALUE, e.g. --set epochs=5 or --set mlp.hidden=512,128")
+        *tables, name = key.strip().split(".")
+        place = table
+        for part in tables:
+            place = place.setdefault(part, {})
+        place[name] = _literal(text.strip())
+    return table
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _shown(default: Any) -> str:
+    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)

@@ -1,0 +1,219 @@
+"""A run as plain words: everything from data to run folder as numbers and rule texts.
+
+The command line builds a `Recipe` from its options; a study varies one over penalties and seeds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparserbm.backends import get_backend
+from sparserbm.data import Dataset, load_dataset
+from sparserbm.models.base import Model
+from sparserbm.models.mlp import MLP
+from sparserbm.models.rbm import RBM
+from sparserbm.network.units import Softmax
+from sparserbm.network.wiring import ErdosRenyi
+from sparserbm.registry import parse, rule_class
+from sparserbm.regularization import L1, L2, Penalty
+from sparserbm.runs import Run, read_config
+from sparserbm.training import resume, train
+
+MODELS = ("rbm", "mlp")
+ALGORITHMS = {"rbm": "cd(k=1)", "mlp": "backprop"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training run in words.
+
+    Parameters
+    ----------
+    model : {"rbm", "mlp"}
+    data : str
+        Name or path for `load_dataset`.
+    folder : str, optional
+        Where `load_dataset` looks first.
+    scale : str
+        Scaling mode of the data.
+    validation : float in [0, 1)
+        Share of the samples held out where the data bring no test set.
+    hidden : tuple of int
+        Sizes of the hidden layers; an RBM has one.
+    visible, activation : str
+        Unit types of an RBM's visible side (``"bernoulli"``, ``"gaussian"``) and of an MLP's hidden layers.
+    epsilon, density, wiring : float, float, text, optional
+        The first wiring of the hidden layers; ``epsilon=11`` if none is given.
+    weights, biases : text or tuple of texts, optional
+        Weight scales, as in `RBM` and `MLP`.
+    algorithm, optimizer, evolution, early_stopping : text, optional
+    l2, l1 : float or schedule text
+    penalise_biases : bool
+        Let the penalties act on biases too.
+    epochs, batch_size, snapshot_every, seed : int
+    zone : text, optional
+    backend : str
+    threads : int, optional
+    """
+
+    model: str = "rbm"
+    data: str = "digits"
+    folder: str | None = None
+    scale: str = "unit"
+    validation: float = 0.2
+    hidden: tuple[int, ...] = (500,)
+    visible: str = "bernoulli"
+    activation: str = "relu"
+    epsilon: float | None = None
+    density: float | None = None
+    wiring: str | None = None
+    weights: Any = None
+    biases: Any = "zero"
+    algorithm: str | None = None
+    optimizer: str = "sgd(0.05, momentum=0.5)"
+    evolution: str | None = "set(zeta=0.3)"
+    early_stopping: str | None = None
+    l2: Any = 0.0
+    l1: Any = 0.0
+    penalise_biases: bool = False
+    epochs: int = 50
+    batch_size: int = 100
+    snapshot_every: int = 10
+    seed: int = 0
+    zone: str | None = "auto"
+    image_shape: tuple[int, int] | None = None
+    backend: str = "auto"
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.model not in MODELS:
+            raise ValueError(f"unknown model {self.model!r}; known: {', '.join(MODELS)}")
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+        if not self.hidden or (self.model == "rbm" and len(self.hidden) != 1):
+            raise ValueError(f"hidden={self.hidden} is not possible: an RBM has one hidden layer, an MLP at least one")
+        if sum(given is not None for given in (self.epsilon, self.density, self.wiring)) > 1:
+            raise ValueError("epsilon, density and wiring say the same thing in three ways; give one of them")
+
+    @classmethod
+    def options(cls) -> list[str]:
+        """Names of all settings."""
+        return [field.name for field in dataclasses.fields(cls)]
+
+    def load_data(self) -> Dataset:
+        """The data set with classes numbered from 0, and a test set or a held-out share for validation."""
+        return _load(self.data, self.scale, self.folder, self.validation, self.image_shape)
+
+    def build(self, data: Dataset) -> Model:
+        """An untrained model for `data`."""
+        backend = get_backend(self.backend, threads=self.threads)
+        wiring: Any = self.wiring
+        if wiring is None:
+            wiring = ErdosRenyi(density=self.density) if self.density else ErdosRenyi(epsilon=self.epsilon or 11)
+        if self.model == "rbm":
+            visible, hidden = rule_class("unit", self.visible)(data.n_features), rule_class("unit", "bernoulli")
+            weights = "set_rbm" if self.weights is None else self.weights
+            units = (visible, hidden(self.hidden[0]))
+            return RBM(*units, wiring=wiring, weights=weights, seed=self.seed, backend=backend)
+        if data.y is None:
+            raise ValueError(f"an MLP needs labels, and {data.name} has none; train an rbm, or add y to the file")
+        layers = [rule_class("unit", self.activation)(size) for size in self.hidden]
+        weights = "he_sparse" if self.weights is None else self.weights
+        return MLP(
+            data.n_features,
+            *layers,
+            Softmax(int(data.y.max()) + 1),
+            wiring=wiring,
+            weights=weights,
+            biases=self.biases,
+            seed=self.seed,
+            backend=backend,
+        )
+
+    def penalties(self) -> list[Penalty]:
+        """L2 and L1 as far as they are not 0."""
+        given = ((L2, self.l2), (L1, self.l1))
+        return [kind(strength, biases=self.penalise_biases) for kind, strength in given if strength not in (0, 0.0)]
+
+    def run(self, out: str | os.PathLike | None = None, *, overwrite: bool = False, **watching: Any) -> Run:
+        """Load the data, build the model, train it.
+
+        Parameters
+        ----------
+        out : path, optional
+            Run folder.
+        overwrite : bool
+        **watching
+            Further arguments of `train`: name, progress, callbacks, notes.
+        """
+        data = self.load_data()
+        notes = {"recipe": dataclasses.asdict(self)} | watching.pop("notes", {})
+        return train(
+            self.build(data),
+            data,
+            parse("algorithm", self.algorithm or ALGORITHMS[self.model]),
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            optimizer=self.optimizer,
+            regularization=self.penalties(),
+            evolution=self.evolution,
+            early_stopping=self.early_stopping,
+            zone=self.zone,
+            out=out,
+            overwrite=overwrite,
+            snapshot_every=self.snapshot_every,
+            notes=notes,
+            **watching,
+        )
+
+
+def resume_recipe(folder: str | os.PathLike, epochs: int, **watching: Any) -> Run:
+    """Continue a run that a recipe made, until it has `epochs` epochs in all; the data are loaded as before."""
+    config = read_config(Path(folder))
+    if "recipe" not in config:
+        raise ValueError(
+            f"run {folder} was not made from a recipe; resume it in Python with sparserbm.resume(folder, X)"
+        )
+    recipe = Recipe(**config["recipe"])
+    backend = get_backend(recipe.backend, threads=recipe.threads)
+    return resume(folder, recipe.load_data(), epochs=epochs, backend=backend, **watching)
+
+
+@functools.lru_cache(maxsize=2)  # a worker of a study trains many runs on the same data
+def _load(name: str, scale: str, folder: str | None, share: float, shape: tuple[int, int] | None) -> Dataset:
+    data = load_dataset(name, scale=scale, folder=folder)
+    if shape is not None:
+        data = dataclasses.replace(data, image_shape=tuple(shape))
+    if data.y is not None:
+        classes, y = np.unique(data.y, return_inverse=True)
+        y_test = None if data.y_test is None else _class_numbers(classes, data.y_test, data.name)
+        data = dataclasses.replace(data, y=y, y_test=y_test)
+    if data.X_test is None and share > 0:
+        data = _hold_out(data, share)
+    return data
+
+
+def _class_numbers(classes: np.ndarray, labels: np.ndarray, name: str) -> np.ndarray:
+    numbers = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
+    unknown = np.unique(labels[classes[numbers] != labels])
+    if len(unknown):
+        raise ValueError(f"the test set of {name} has labels that no training sample has: {unknown[:5].tolist()}")
+    return numbers
+
+
+def _hold_out(data: Dataset, share: float) -> Dataset:
+    if not 0 <= share < 1:
+        raise ValueError(f"validation={share} is out of range; use a share in [0, 1)")
+    n_test = max(1, round(share * len(data.X)))
+    if n_test >= len(data.X):
+        raise ValueError(f"{data.name} has {len(data.X)} samples: too few to hold out {share:.0%}; use validation=0")
+    order = np.random.Generator(np.random.Philox(0)).permutation(len(data.X))
+    test, rest = np.sort(order[:n_test]), np.sort(order[n_test:])
+    y, y_test = (None, None) if data.y is None else (data.y[rest], data.y[test])
+    return dataclasses.replace(data, X=data.X[rest], y=y, X_test=data.X[test], y_test=y_test)
