@@ -14,6 +14,8 @@ import difflib
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 _RULES: dict[str, dict[str, Callable[..., Any]]] = {}
 _NAMES: dict[type, tuple[str, str]] = {}
 
@@ -93,6 +95,8 @@ def resolve(kind: str, given: Any) -> Any:
 
 def to_text(value: Any) -> str:
     """The text that `parse` turns back into `value`; literals are written as Python literals."""
+    if isinstance(value, np.generic):  # its repr, np.float64(0.1), is no literal
+        value = value.item()
     if type(value) in _NAMES:
         fields = [field for field in dataclasses.fields(value) if field.init]
         arguments = ", ".join(f"{field.name}={to_text(getattr(value, field.name))}" for field in fields)

@@ -7,10 +7,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -325,12 +327,13 @@ class _FolderSnapshots(Mapping[int, Snapshot]):
         if not path.exists():
             raise KeyError(epoch)
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            # From memory: np.load leaves a damaged file open.
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
                 n_layers = sum(name.startswith("degree_pre_") for name in arrays.files)
                 layers = tuple(
                     LayerSnapshot(**{name: arrays[f"{name}_{k}"] for name in _ARRAYS if f"{name}_{k}" in arrays.files})
                     for k in range(n_layers)
                 )
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"{path} is damaged ({error}); restore it or train again") from None
         return Snapshot(epoch, layers)

@@ -70,8 +70,9 @@ def _exp_overload(x):
 def _exp_float32(x):
     # exp(x) = 2**n * exp(r), |r| <= ln(2) / 2: a Taylor polynomial for exp(r), n written into the exponent bits.
     # The conversion to int32 truncates a positive number, which rounds n; `floor` would not be vectorised.
-    x = x if x > np.float32(-87.0) else np.float32(-87.0)
-    x = x if x < np.float32(88.0) else np.float32(88.0)
+    # Compared this way round, NaN passes both limits and stays NaN.
+    x = np.float32(-87.0) if x < np.float32(-87.0) else x
+    x = np.float32(88.0) if x > np.float32(88.0) else x
     biased = np.int32(x * np.float32(1.44269504) + np.float32(127.5))
     n = np.float32(np.int32(biased - np.int32(127)))
     r = x - n * np.float32(0.693359375)

@@ -129,7 +129,7 @@ class Evolution:
     ) -> RewirePlan:
         layer = model.connections[number]
         pattern = layer.pattern
-        count = int(self.zeta_at(step) * len(pattern))
+        count = int(round(self.zeta_at(step) * len(pattern), 6))  # 0.29 * 100 is 28.999999999999996
         keep = ~self.drop.select(view, count, model.streams.host("drop", step, number))
         if not regrow:
             return RewirePlan(keep, np.empty(0, np.int64), np.empty(0))
@@ -163,12 +163,13 @@ def SET(zeta: Any = 0.3, when: Any = "every(epochs=1)", **rules: Any) -> Evoluti
 
 def view_of(layer: Connections, step: int) -> ConnectionsView:
     """A layer as a drop rule sees it: read-only arrays on the host."""
-    arrays = {}
-    for name, array in layer.slots.to_numpy().items():
-        arrays[name] = array.view()
+    arrays = layer.slots.to_numpy()
+    arrays |= {"pre": layer.pattern.pre, "post": layer.pattern.post, "age": step - arrays.pop("born")}
+    for name in arrays:
+        arrays[name] = arrays[name].view()
         arrays[name].flags.writeable = False
-    weight, born = arrays.pop("weight"), arrays.pop("born")
-    return ConnectionsView(weight, layer.pattern.pre, layer.pattern.post, step - born, MappingProxyType(arrays))
+    weight, pre, post, age = (arrays.pop(name) for name in ("weight", "pre", "post", "age"))
+    return ConnectionsView(weight, pre, post, age, MappingProxyType(arrays))
 
 
 def core_view(model: AnyModel, zeta: float, drop: Drop | str = "set") -> AnyModel:

@@ -170,6 +170,8 @@ class RBM(Model):
         -------
         (n_samples, n_visible)
         """
+        if n_samples < 1 or sweeps < 1:
+            raise ValueError(f"n_samples={n_samples}, sweeps={sweeps} is not possible; use at least 1 of both")
         streams = self.streams if seed is None else type(self.streams)(seed)
         h, v = self.backend.empty((self.hidden.n, n_samples)), self.backend.empty((self.visible.n, n_samples))
         h_mean, v_mean = self.backend.empty(h.shape), self.backend.empty(v.shape)

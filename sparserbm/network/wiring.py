@@ -119,7 +119,7 @@ class FromScipy(Wiring):
 
         matrix = self.matrix if sparse.issparse(self.matrix) else sparse.load_npz(self.matrix)
         csr = sparse.csr_matrix(matrix, copy=True)
-        stored = csr.nnz
+        stored = matrix.nnz if matrix.format == "coo" else csr.nnz  # COO sums its repeats when it is converted
         csr.sum_duplicates()
         if csr.nnz != stored:
             raise ValueError(f"{stored - csr.nnz} entries of the matrix repeat a place; every place must be unique")

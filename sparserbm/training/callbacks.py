@@ -45,7 +45,9 @@ class EarlyStopping:
 
 
 def best_epoch(metrics: list[dict[str, Any]], metric: str, min_delta: float = 0.0) -> int:
-    """Epoch (from 1) with the best value of `metric`; a later one must be better by more than `min_delta`.
+    """Epoch with the best value of `metric`; a later one must be better by more than `min_delta`.
+
+    The first line is from before training and does not count (its epoch is not 0 where a trained model goes on).
 
     Raises
     ------
@@ -54,11 +56,12 @@ def best_epoch(metrics: list[dict[str, Any]], metric: str, min_delta: float = 0.
     """
     sign = -1.0 if metric.endswith(HIGHER_IS_BETTER) else 1.0
     best, found = 0, float("inf")
-    for line in metrics:
-        if line["epoch"] > 0 and metric in line and sign * line[metric] < found - min_delta:
+    trained = [line for line in metrics if line["epoch"] > metrics[0]["epoch"]]
+    for line in trained:
+        if metric in line and sign * line[metric] < found - min_delta:
             best, found = line["epoch"], sign * line[metric]
     if best == 0:
-        known = sorted({key for line in metrics if line["epoch"] > 0 for key in line})
+        known = sorted({key for line in trained for key in line})
         raise ValueError(f"no epoch has the metric {metric!r}; this run has: {', '.join(known)}")
     return best
 

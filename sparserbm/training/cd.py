@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sparserbm.backends import SignedPair, Workspace
-from sparserbm.data.batches import Batch
+from sparserbm.data.batches import Batch, blocks
 from sparserbm.models.base import Model
 from sparserbm.models.likelihood import pseudo_likelihood
 from sparserbm.models.rbm import RBM
@@ -81,6 +81,7 @@ class ContrastiveDivergence(Trainer):
     def __init__(self, settings: CD, model: RBM):
         self.settings = settings
         self._arrays = Workspace(model.backend)
+        self._blocks = Workspace(model.backend)  # evaluation has other batch sizes
         self._chains: Any = None  # hidden states of the persistent chains
 
     def signals(self, model: RBM, batch: Batch, draws: Draws) -> Signals:
@@ -132,8 +133,15 @@ class ContrastiveDivergence(Trainer):
         return tuple(self._arrays.array(f"{name} {what}", n_units, n_samples) for what in ("mean", "sample"))  # type: ignore[return-value]
 
     def evaluate(self, model: RBM, X: np.ndarray, y: np.ndarray | None) -> dict[str, float]:
-        """Mean squared reconstruction error, from means (no draws)."""
-        return {"loss": float(np.mean((model.reconstruct(X) - X) ** 2, dtype=np.float64))}
+        """Mean squared error of one reconstruction, from drawn hidden states as during training."""
+        total = 0.0
+        for number, (_, v) in enumerate(blocks(model.backend, X)):
+            draws = model.streams.draws(f"evaluation {number}", model.step)
+            h_mean, h = (self._blocks.array(name, model.hidden.n, v.shape[1]) for name in ("mean", "sample"))
+            model.hidden_given(v, h_mean, draws, h)
+            v_mean = model.visible_given(h, self._blocks.array("visible", *v.shape))
+            total += float(model.backend.squared_error(v, v_mean))
+        return {"loss": total / X.size}
 
     def compare(self, model: RBM, X: np.ndarray, validation: np.ndarray) -> dict[str, float]:
         """Free-energy gap (validation minus training, in nats) and pseudo-likelihood on the first samples of each."""

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -97,11 +98,12 @@ def _checksum(array: np.ndarray) -> str:
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # From memory: np.load leaves a damaged file open.
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         manifest = json.loads(arrays.pop("manifest").tobytes())
         sums = manifest["sha256"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is no checkpoint or is damaged ({error}); restore it from a copy") from None
     if manifest.get("format") != FORMAT:
         raise ValueError(f"{path} has checkpoint format {manifest.get('format')}; this version reads format {FORMAT}")

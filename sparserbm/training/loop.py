@@ -21,6 +21,15 @@ from sparserbm.runs import Run, RunWriter, load_run, read_config
 from sparserbm.training.algorithm import Algorithm, Trainer
 from sparserbm.training.callbacks import Callback, EarlyStopping, Progress, best_epoch
 from sparserbm.training.checkpoint import load_checkpoint, load_model, save_checkpoint
+from sparserbm.training.checks import (
+    check_counts,
+    check_data,
+    check_follows,
+    check_kinds,
+    check_shape,
+    check_stopping,
+    validation_data,
+)
 from sparserbm.training.config import describe_run
 from sparserbm.training.optimizers import SGD, Optimizer
 from sparserbm.training.recorder import Recorder
@@ -139,7 +148,7 @@ def train(
         data_name, X = X.name, X.X
     else:
         data_name = "array"
-    _check_counts(epochs=epochs, batch_size=batch_size, snapshot_every=snapshot_every)
+    check_counts(epochs=epochs, batch_size=batch_size, snapshot_every=snapshot_every)
     rules = {
         "algorithm": resolve("algorithm", algorithm),
         "optimizer": SGD() if optimizer is None else resolve("optimizer", optimizer),
@@ -147,12 +156,12 @@ def train(
         "evolution": resolve("evolution", evolution),
         "early_stopping": resolve("early_stopping", early_stopping),
     }
-    _check_kinds(rules)
-    _check_follows(follows, model)
-    X, y = _check_data(model, rules["algorithm"], X, y)
-    validation = _validation(model, rules["algorithm"], validation)
-    _check_stopping(rules["early_stopping"], validation)
-    _check_shape(image_shape, X.shape[1])
+    check_kinds(rules)
+    check_follows(follows, model)
+    X, y = check_data(model, rules["algorithm"], X, y)
+    validation = validation_data(model, rules["algorithm"], validation)
+    check_stopping(rules["early_stopping"], validation)
+    check_shape(image_shape, X.shape[1])
     settings = {"epochs": epochs, "batch_size": batch_size, "shuffle": shuffle, "snapshot_every": snapshot_every}
     data = {
         "name": data_name,
@@ -225,12 +234,12 @@ def resume(
         validation = X if validation is None and X.X_test is not None else validation
         X = X.X
     algorithm = parse("algorithm", settings["algorithm"])
-    X, y = _check_data(model, algorithm, X, y)
+    X, y = check_data(model, algorithm, X, y)
     if fingerprint(X, y) != config["data"]["sha256"]:
         raise ValueError(
             f"these are not the data of run {folder} (other checksum); resume with {config['data']['name']}"
         )
-    validation = _validation(model, algorithm, validation)
+    validation = validation_data(model, algorithm, validation)
     writer = RunWriter.reopen(folder, model.epoch)
     writer.run.config["training"]["epochs"] = max(epochs, model.epoch)
     writer.write_config()
@@ -282,7 +291,11 @@ def _one_epoch(training: _Training) -> None:
         model.step += 1
         # What is due after the last batch waits until the epoch has been measured.
         if training.evolution is not None and number < batches.per_epoch:
-            training.recorder.evolved(training.evolution.after_step(model, training.coactivity, model.step))
+            try:
+                report = training.evolution.after_step(model, training.coactivity, model.step)
+            except FloatingPointError as error:
+                raise training.recorder.diverged(model.epoch + 1, str(error)) from None
+            training.recorder.evolved(report)
     model.epoch += 1
 
 
@@ -351,58 +364,6 @@ def _restore_best(training: _Training) -> None:
     best = training.best if folder is None else load_model(folder, training.model.backend, "best")
     if best is not None:
         training.model.adopt(best)
-
-
-# -- what is checked before anything is written -----------------------------------------------------------------
-
-
-def _check_counts(**counts: int) -> None:
-    for name, count in counts.items():
-        if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
-            raise ValueError(f"{name}={count!r} is not possible; use an integer of at least 1")
-
-
-_KINDS = {"algorithm": Algorithm, "optimizer": Optimizer, "evolution": Evolution, "early_stopping": EarlyStopping}
-
-
-def _check_kinds(rules: dict[str, Any]) -> None:
-    for name, kind in _KINDS.items():
-        if rules[name] is not None and not isinstance(rules[name], kind):
-            raise TypeError(f"{name}={rules[name]!r} is not possible; give a {kind.__name__} or its text")
-
-
-def _check_follows(follows: Run | None, model: Model) -> None:
-    if follows is not None and (follows.model is not model or not follows.carry):
-        raise ValueError("follows must be the run that trained this very model last; leave it out for a fresh start")
-
-
-def _check_data(model: Model, algorithm: Algorithm, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    y = algorithm.check(model, y)
-    X = model.check_data(X)
-    if y is not None and len(y) != len(X):
-        raise ValueError(f"X has {len(X)} samples but y has {len(y)}; give one target for each sample")
-    return X, y
-
-
-def _validation(model: Model, algorithm: Algorithm, given: Any) -> tuple[np.ndarray, np.ndarray | None] | None:
-    if given is None:
-        return None
-    if isinstance(given, Dataset):
-        if given.X_test is None:
-            raise ValueError(f"data set {given.name} has no test set to validate with; pass validation=(X, y)")
-        given = (given.X_test, given.y_test)
-    X, y = given if isinstance(given, tuple) else (given, None)
-    return _check_data(model, algorithm, X, y)
-
-
-def _check_stopping(stopping: EarlyStopping | None, validation: Any) -> None:
-    if stopping is not None and validation is None and "validation" in stopping.metric:
-        raise ValueError(f"early stopping watches {stopping.metric!r}: pass validation=(X, y), or another metric")
-
-
-def _check_shape(image_shape: Any, n_features: int) -> None:
-    if image_shape is not None and (len(image_shape) != 2 or int(np.prod(image_shape)) != n_features):
-        raise ValueError(f"image_shape={tuple(image_shape)} does not have the {n_features} pixels that X has features")
 
 
 def _forget_optimizer(model: Model) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sparserbm.backends import Backend
+from sparserbm.data.scaling import check_features
 from sparserbm.models.mlp import MLP
 from sparserbm.network.units import Bernoulli, Sigmoid, Softmax
 from sparserbm.registry import register
@@ -49,7 +50,7 @@ class CrossEntropy(Loss):
                 raise ValueError(
                     f"Softmax outputs need class numbers, (n_samples,) integers; y has {y.dtype} {y.shape}"
                 )
-            if y.min() < 0 or y.max() >= n:
+            if y.size and (y.min() < 0 or y.max() >= n):
                 raise ValueError(
                     f"y has classes from {y.min()} to {y.max()}, but the model has {n} outputs: 0 to {n - 1}"
                 )
@@ -101,4 +102,4 @@ def _columns(y: np.ndarray, n_outputs: int) -> np.ndarray:
     y = y.reshape(-1, 1) if y.ndim == 1 else y
     if y.ndim != 2 or y.shape[1] != n_outputs:
         raise ValueError(f"y has shape {y.shape}, but the model has {n_outputs} outputs: use (n_samples, {n_outputs})")
-    return y.astype(np.float64)
+    return check_features(y, "y").astype(np.float64)

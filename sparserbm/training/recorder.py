@@ -90,10 +90,14 @@ class Recorder:
             problem = problem or str(error)
         if problem is None:
             return
+        raise self.diverged(model.epoch, problem)
+
+    def diverged(self, epoch: int, problem: str) -> DivergenceError:
+        """The error that says that training left the finite numbers in `epoch`."""
         folder = self.writer.folder
-        kept = f"the checkpoint of epoch {model.epoch - 1} is kept in {folder}" if folder and model.epoch > 1 else ""
-        raise DivergenceError(
-            f"training diverged in epoch {model.epoch}: {problem}; lower the learning rate"
+        kept = f"the checkpoint of epoch {epoch - 1} is kept in {folder}" if folder and epoch > 1 else ""
+        return DivergenceError(
+            f"training diverged in epoch {epoch}: {problem}; lower the learning rate"
             + (f" and resume or start again ({kept})" if kept else "")
         )
 

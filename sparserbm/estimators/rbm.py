@@ -1,0 +1,312 @@
+"""The sparse RBM as a scikit-learn transformer."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.preprocessing import MinMaxScaler
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+
+from sparserbm.data.batches import blocks
+from sparserbm.estimators.sparse_estimator import FLOATS, SparseEstimator, check_epochs, dtype_of
+from sparserbm.models.likelihood import pseudo_likelihood
+from sparserbm.models.rbm import RBM
+from sparserbm.network.units import Bernoulli
+from sparserbm.rng import Streams
+from sparserbm.training import CD, SGD
+
+
+class SparseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SparseEstimator):
+    """Bernoulli restricted Boltzmann machine with sparse, evolving connections.
+
+    The first parameters are those of scikit-learn's `BernoulliRBM`. Data are probabilities of [0, 1], or anything
+    with ``scale=True``; float32 data are computed in float32, all others in float64.
+
+    Parameters
+    ----------
+    n_components : int
+        Hidden units.
+    learning_rate : float, Schedule or text
+    batch_size : int
+    n_iter : int
+        Epochs.
+    verbose : bool or int
+        Show progress on standard error.
+    random_state : int, RandomState, Generator or None
+        One integer is drawn from it at every `fit`; all randomness of the fitted model depends on that alone.
+    epsilon : float, optional
+        Erdos-Renyi parameter: ``epsilon * (n_features + n_components)`` connections. Without `epsilon`, `density`
+        and `wiring` it is 11, or as much as there is room for.
+    density : float in (0, 1], optional
+        Connections over places instead; 1.0 is a dense RBM.
+    zeta : float, Schedule or text, in [0, 1)
+        Share of the connections that ``evolution="set"`` replaces after every epoch; no other value uses it.
+    evolution : {"set", "none"}, Evolution, text such as "set(zeta=0.2)", or None
+        How connections change; None and "none" keep the first wiring.
+    cd_steps : int
+        Gibbs sweeps of contrastive divergence.
+    persistent : bool
+        Chains go on from batch to batch (persistent contrastive divergence), and from call to call of `partial_fit`.
+    l1, l2 : float, Schedule or text
+        Strength of an L1 or L2 penalty on the weights, against the mean loss (not divided by the number of samples).
+    momentum : float, Schedule or text, in [0, 1)
+    regularization : Penalty, text or a sequence of them, optional
+        Further penalties.
+    wiring : Wiring or text, optional
+        Another first pattern, in place of `epsilon` and `density`.
+    scale : bool
+        Scale every feature to [0, 1] first, by its range in the training data (for `partial_fit`: in the first
+        batch); values beyond it are clipped. Results in feature space are scaled back.
+    image_shape : (rows, columns), optional
+        Where the features are pixels.
+    zone : Zone, text, (n_features,) bool, "auto" or None
+        The active zone that the learning index compares with the rest of the inputs.
+    backend : {"auto", "numpy", "reference"} or Backend
+    callbacks : sequence of callables
+        Each is called with (model, metrics) after every epoch; a true result ends training.
+
+    Attributes
+    ----------
+    components_ : (n_components, n_features) float
+        The weights, absent connections 0; made on demand.
+    connections_ : scipy.sparse.csr_matrix (n_components, n_features)
+        The weights of the connections; an explicit zero is a connection.
+    intercept_hidden_, intercept_visible_ : (n_components,) and (n_features,) float
+    topology_ : dict
+        ``n_connections, density, fan_out`` (of every feature), ``fan_in`` (of every component), ``dead_inputs,
+        dead_outputs``, and ``zone``, a `LearningIndex`, where there is a zone.
+    history_ : dict of (n_iter_ + 1,) arrays
+        Metrics, before training and after every epoch.
+    n_iter_, n_features_in_, feature_names_in_
+        As in scikit-learn.
+    scaler_ : MinMaxScaler or None
+    model_ : RBM
+    run_ : Run
+        What `sparserbm.plotting` takes.
+
+    Examples
+    --------
+    >>> import numpy as np, sparserbm as sr
+    >>> X = np.array([[0, 0, 0, 1], [0, 0, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]])
+    >>> sr.SparseRBM(n_components=3, random_state=0).fit(X).transform(X).shape
+    (4, 3)
+    """
+
+    model_: RBM
+    scaler_: MinMaxScaler | None
+
+    def __init__(
+        self,
+        n_components: int = 256,
+        *,
+        learning_rate: Any = 0.1,
+        batch_size: int = 10,
+        n_iter: int = 10,
+        verbose: bool | int = 0,
+        random_state: Any = None,
+        epsilon: float | None = None,
+        density: float | None = None,
+        zeta: Any = 0.3,
+        evolution: Any = "set",
+        cd_steps: int = 1,
+        persistent: bool = False,
+        l1: Any = 0.0,
+        l2: Any = 0.0,
+        momentum: Any = 0.0,
+        regularization: Any = None,
+        wiring: Any = None,
+        scale: bool = False,
+        image_shape: tuple[int, int] | None = None,
+        zone: Any = "auto",
+        backend: Any = "auto",
+        callbacks: Any = (),
+    ):
+        self.n_components = n_components
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.n_iter = n_iter
+        self.verbose = verbose
+        self.random_state = random_state
+        self.epsilon = epsilon
+        self.density = density
+        self.zeta = zeta
+        self.evolution = evolution
+        self.cd_steps = cd_steps
+        self.persistent = persistent
+        self.l1 = l1
+        self.l2 = l2
+        self.momentum = momentum
+        self.regularization = regularization
+        self.wiring = wiring
+        self.scale = scale
+        self.image_shape = image_shape
+        self.zone = zone
+        self.backend = backend
+        self.callbacks = callbacks
+
+    # -- training ------------------------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Train a new model on `X`, (n_samples, n_features), for `n_iter` epochs.
+
+        Raises
+        ------
+        ValueError
+            If values lie outside [0, 1] and `scale` is not set, or parameters contradict each other.
+        """
+        check_epochs("n_iter", self.n_iter)
+        return self._learn(X, epochs=self.n_iter, fresh=True)
+
+    def partial_fit(self, X: Any, y: Any = None) -> Self:
+        """Train for one epoch on `X`, of any length; model and optimizer go on from the calls before.
+
+        Notes
+        -----
+        A call is an epoch: ``evolution="set"`` replaces connections between any two calls. With small batches,
+        evolve after so many steps instead: ``evolution="set(when=every(steps=500))"``.
+        """
+        return self._learn(X, epochs=1, fresh=not hasattr(self, "model_"))
+
+    def _learn(self, X: Any, epochs: int, fresh: bool) -> Self:
+        X = validate_data(self, X, dtype=FLOATS, reset=fresh)
+        if fresh:
+            scaler = MinMaxScaler(clip=True).fit(X) if self.scale else None
+            model = RBM(
+                Bernoulli(X.shape[1]),
+                Bernoulli(self.n_components),
+                wiring=self._wiring(),
+                seed=self._seed(),
+                backend=self.backend,
+                dtype=dtype_of(X),
+            )
+        else:
+            scaler, model = self.scaler_, self.model_
+        self._train(
+            model,
+            X if scaler is None else scaler.transform(X),
+            CD(k=self.cd_steps, persistent=self.persistent),
+            SGD(self.learning_rate, momentum=self.momentum),
+            follows=None if fresh else self.run_,
+            epochs=epochs,
+            batch_size=self.batch_size,
+        )
+        self.scaler_ = scaler
+        if fresh:
+            self._n_draws = 0
+        return self
+
+    # -- what the model says of data -----------------------------------------------------------------------------
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Probabilities ``P(h = 1 | v)``: (n_samples, n_components)."""
+        X = self._visible(X)
+        return self.model_.transform(X).astype(X.dtype, copy=False)
+
+    def reconstruct(self, X: Any) -> np.ndarray:
+        """Means of the features given the hidden probabilities of `X`: (n_samples, n_features), deterministic."""
+        X = self._visible(X)
+        return self._features(self.model_.reconstruct(X).astype(X.dtype, copy=False))
+
+    def inverse_transform(self, H: Any) -> np.ndarray:
+        """Means of the features given hidden activities of [0, 1], (n_samples, n_components)."""
+        check_is_fitted(self)
+        H = check_array(H, dtype=FLOATS, input_name="H")
+        if H.shape[1] != self._n_features_out:
+            raise ValueError(f"H has {H.shape[1]} columns, but there are {self._n_features_out} hidden units")
+        model = self.model_
+        V = np.empty((len(H), model.visible.n), dtype=H.dtype)
+        for part, h in blocks(model.backend, H):
+            mean = model.visible_given(h, model.backend.empty((model.visible.n, h.shape[1])))
+            V[part] = model.backend.to_numpy(mean).T
+        return self._features(V)
+
+    def free_energy(self, X: Any) -> np.ndarray:
+        """F(v) of every sample, (n_samples,) in nats: low where the model finds it probable."""
+        return self.model_.free_energy(self._visible(X))
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Stochastic log pseudo-likelihood of every sample, (n_samples,) in nats; higher is better.
+
+        One random bit of each sample is flipped, as in `BernoulliRBM`. Which one depends on the seed of the model and
+        on the sample, so that the same call gives the same scores.
+        """
+        X = self._visible(X)
+        return pseudo_likelihood(self.model_, X, seed=self.model_.seed)
+
+    # -- draws ---------------------------------------------------------------------------------------------------
+
+    def gibbs(self, v: Any) -> np.ndarray:
+        """One Gibbs sweep from `v`: hidden states are drawn, then features given them; (n_samples, n_features).
+
+        Every call draws anew; the sequence of calls after a fit is reproducible from `random_state`.
+        """
+        v = self._visible(v)
+        model, backend = self.model_, self.model_.backend
+        out = np.empty(v.shape, dtype=v.dtype)
+        draws = Streams(self._next_seed()).draws("gibbs", 0)
+        for part, states in blocks(backend, v):
+            h, v_drawn = backend.empty((model.hidden.n, states.shape[1])), backend.empty(states.shape)
+            model.hidden_given(states, backend.empty(h.shape), draws, h)
+            model.visible_given(h, backend.empty(states.shape), draws, v_drawn)
+            out[part] = backend.to_numpy(v_drawn).T
+        return self._features(out)
+
+    def sample(self, n_samples: int = 1, *, sweeps: int = 1000, random_state: int | None = None) -> np.ndarray:
+        """Features drawn from the model, by `sweeps` of Gibbs sampling from random states: (n_samples, n_features).
+
+        Parameters
+        ----------
+        random_state : int, optional
+            The same integer gives the same samples; without it every call draws anew.
+        """
+        check_is_fitted(self)
+        seed = self._next_seed() if random_state is None else random_state
+        return self._features(self.model_.sample(n_samples, sweeps=sweeps, seed=seed))
+
+    def _next_seed(self) -> int:
+        """A seed that no call since `fit` has had; BernoulliRBM repeats its draws (scikit-learn issue 4227)."""
+        self._n_draws += 1
+        return int(np.random.SeedSequence([self.model_.seed, self._n_draws]).generate_state(1)[0])
+
+    # -- between the units of X and those of the model -------------------------------------------------------------
+
+    def _visible(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=FLOATS, reset=False)
+        return X if self.scaler_ is None else self.scaler_.transform(X)
+
+    def _features(self, V: np.ndarray) -> np.ndarray:
+        return V if self.scaler_ is None else self.scaler_.inverse_transform(V)
+
+    # -- fitted attributes ---------------------------------------------------------------------------------------
+
+    @property
+    def components_(self) -> np.ndarray:
+        return self.model_.matrix.to_dense()
+
+    @property
+    def connections_(self) -> Any:
+        return self.model_.matrix.to_scipy()
+
+    @property
+    def intercept_hidden_(self) -> np.ndarray:
+        return self.model_.backend.to_numpy(self.model_.hidden_bias)
+
+    @property
+    def intercept_visible_(self) -> np.ndarray:
+        return self.model_.backend.to_numpy(self.model_.visible_bias)
+
+    @property
+    def topology_(self) -> dict[str, Any]:
+        return self._layer_topology(0)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.model_.hidden.n
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

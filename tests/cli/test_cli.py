@@ -1,0 +1,217 @@
+"""The command line: words in, files and one-line errors out."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from sparserbm_cli import options
+from sparserbm_cli.main import main
+
+from sparserbm.runs import load_run
+
+SMALL = ["--hidden", "20", "--epsilon", "4", "--batch-size", "40", "--epochs", "2", "--backend", "reference", "--quiet"]
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Call the command line as a shell would: exit code, standard output, standard error."""
+
+    def call(*words):
+        monkeypatch.setattr("sys.argv", ["sparserbm", *map(str, words)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """60 samples of 6 x 6 pixels with an empty margin, three classes."""
+    rng = np.random.default_rng(0)
+    images = np.zeros((60, 6, 6))
+    images[:, 1:5, 1:5] = rng.random((60, 4, 4))
+    y = np.repeat([3, 5, 8], 20)
+    images[np.arange(60), 1 + y // 3, 2] = 1
+    path = tmp_path_factory.mktemp("data") / "small.npz"
+    np.savez(path, X=images.reshape(60, 36), y=y)
+    return path
+
+
+def test_train_rbm_writes_a_run_and_says_what_it_learned(run, table, tmp_path):
+    code, out, err = run("train", "rbm", "--data", table, "--image-shape", "6,6", *SMALL, "--out", tmp_path / "a")
+    assert code == 0, err
+    assert "2 epochs, 224 connections" in out
+    assert re.search(r"connections an input in the active zone", out)
+    found = load_run(tmp_path / "a")
+    assert [line["epoch"] for line in found.metrics] == [0, 1, 2]
+    assert found.config["recipe"]["hidden"] == [20]
+    assert found.config["data"]["image_shape"] == [6, 6]
+    assert found.config["data"]["n_samples"] == 48  # a fifth is held out
+
+
+def test_train_mlp_numbers_the_classes(run, table, tmp_path):
+    words = ["--data", table, *SMALL, "--l2", "linear(0, 1e-3, 10)", "--evolve", "set(zeta=0.2)", "--out", tmp_path / "m"]
+    code, out, err = run("train", "mlp", *words)
+    assert code == 0, err
+    assert "validation accuracy" in out
+    config = load_run(tmp_path / "m").config
+    assert config["model"]["layer_sizes"] == [36, 20, 3]
+    assert config["training"]["regularization"][0].startswith("l2(strength=linear(start=0, stop=0.001, steps=10")
+
+
+def test_resume_goes_on_where_the_run_stopped(run, table, tmp_path):
+    run("train", "rbm", "--data", table, *SMALL, "--out", tmp_path / "a")
+    code, _, err = run("train", "resume", tmp_path / "a", "--epochs", 4, "--quiet")
+    assert code == 0, err
+    run("train", "rbm", "--data", table, *SMALL, "--epochs", "4", "--out", tmp_path / "b")
+    a, b = ([{k: v for k, v in line.items() if k != "seconds"} for line in load_run(tmp_path / n).metrics] for n in "ab")
+    assert a == b
+
+
+def test_progress_is_plain_lines_on_standard_error(run, table, tmp_path):
+    words = [word for word in SMALL if word != "--quiet"]
+    code, out, err = run("train", "rbm", "--data", table, *words, "--out", tmp_path / "a")
+    assert code == 0
+    assert "epoch 1/2" in err
+    assert "epoch 2/2" in err
+    assert "\r" not in err
+    assert "epoch 1/2" not in out
+
+
+def test_flag_wins_over_set_over_file_over_default(run, table, tmp_path):
+    toml = tmp_path / "settings.toml"
+    toml.write_text('epochs = 7\nseed = 7\nbatch_size = 7\n[rbm]\nseed = 6\nhidden = [9]\n[mlp]\nhidden = [99]\n')
+    words = ["--data", table, "--config", toml, "--set", "epochs=3", "--set", "rbm.batch_size=30", "--epochs", 1]
+    code, _, err = run("train", "rbm", *words, "--epsilon", 4, "--backend", "reference", "--quiet", "--out", tmp_path / "a")
+    assert code == 0, err
+    recipe = load_run(tmp_path / "a").config["recipe"]
+    assert (recipe["epochs"], recipe["batch_size"], recipe["seed"], recipe["hidden"]) == (1, 30, 6, [9])
+    assert recipe["optimizer"] == "sgd(0.05, momentum=0.5)"
+
+
+def test_plot_draws_a_figure_and_a_report(run, table, tmp_path):
+    run("train", "rbm", "--data", table, "--image-shape", "6,6", *SMALL, "--out", tmp_path / "a")
+    code, out, err = run("plot", "connection-map", tmp_path / "a", "-o", tmp_path / "map.png")
+    assert (code, out.split()[-1]) == (0, str(tmp_path / "map.png")), err
+    assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
+    code, _, err = run("plot", "report", tmp_path / "a", "-o", tmp_path / "report.html")
+    assert code == 0, err
+    assert "Where did the connections gather" in (tmp_path / "report.html").read_text()
+
+
+def test_study_trains_the_grid_once(run, table, tmp_path):
+    words = ["study", "--data", table, "--models", "rbm,mlp", "--l2", "0, linear(0, 1e-2, 10)", "--seeds", 1, "--epochs", 2]
+    sets = ["rbm.hidden=(12,)", "mlp.hidden=(12,)", "mlp.weights='he_sparse'", "mlp.biases='zero'"]
+    sets += [f"{model}.{setting}" for model in ("rbm", "mlp") for setting in ("epsilon=4", "image_shape=(6, 6)")]
+    sets = [word for setting in sets for word in ("--set", setting)]
+    code, out, err = run(*words, *sets, "--jobs", 1, "--out", tmp_path / "s")
+    assert code == 0, err
+    assert len(re.findall(r"^(rbm|mlp)  ", out, re.M)) == 4
+    for name in ("table.csv", "summary.csv", "study-summary.png", "connection-map.png", "report.html"):
+        assert (tmp_path / "s" / name).stat().st_size > 0
+    before = (tmp_path / "s" / "rbm-l2=0.0-seed=0" / "checkpoint.npz").stat().st_mtime_ns
+    code, again, _ = run(*words, *sets, "--jobs", 1, "--out", tmp_path / "s")
+    assert code == 0
+    assert again == out
+    assert (tmp_path / "s" / "rbm-l2=0.0-seed=0" / "checkpoint.npz").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--evolve", "sett(zeta=0.3)"], r"unknown evolution 'sett' \(did you mean 'set'\?\); known: evolution, set"),
+        (["--evolve", "set(zeta=1.5)"], r"zeta=1.5 is out of range; use a value in \[0, 1"),
+        (["--epsilon", "500"], r"epsilon=500 asks for 28,000 connections but 36 x 20 has room for 720; use epsilon <= 12.8"),
+        (["--visible", "bernouli"], r"unknown unit 'bernouli' \(did you mean 'bernoulli'\?\)"),
+        (["--l2", "-1"], r"l2=-1 is out of range"),
+        (["--optimizer", "sgd(rate=1)"], r"it takes: learning_rate, momentum, nesterov"),
+        (["--hidden", "ten"], r"no list of integers; write e.g. 512,128"),
+        (["--set", "epoch=3"], r"unknown setting 'epoch'"),
+        (["--epsilon", "3", "--density", "0.1"], r"give one of them"),
+        (["--data", "nowhere.npz"], r"nowhere.npz"),
+        (["--data", "notes.txt"], r"suffix"),
+        (["--config", "nowhere.toml"], r"there is no config file nowhere.toml"),
+        (["--epochs", "0"], r"epochs=0 is not possible; use an integer of at least 1"),
+    ],
+)
+def test_bad_words_end_in_one_clear_line(run, table, tmp_path, words, message):
+    code, out, err = run("train", "rbm", "--data", table, *SMALL, *words, "--out", tmp_path / "a")
+    assert code != 0
+    assert out == ""
+    assert "Traceback" not in err
+    assert re.search(message, err.splitlines()[-1]), err
+    assert sum(line.startswith("Error: ") for line in err.splitlines()) == 1
+
+
+def test_data_out_of_range_are_scaled_only_when_asked(run, tmp_path):
+    path = tmp_path / "wide.npy"
+    np.save(path, np.random.default_rng(0).normal(size=(50, 36)))
+    words = ["train", "rbm", "--data", path, *SMALL, "--out", tmp_path / "a"]
+    code, _, err = run(*words, "--scale", "none")
+    assert code == 1
+    assert "Bernoulli units need values in [0, 1]" in err
+    assert not (tmp_path / "a").exists()
+    assert run(*words, "--scale", "unit")[0] == 0
+
+
+def test_an_existing_run_is_refused_unless_overwritten(run, table, tmp_path):
+    words = ["train", "rbm", "--data", table, *SMALL, "--out", tmp_path / "a"]
+    assert run(*words)[0] == 0
+    before = (tmp_path / "a" / "metrics.jsonl").read_bytes()
+    code, _, err = run(*words)
+    assert code == 1
+    assert "exists" in err
+    assert "--overwrite" in err
+    assert (tmp_path / "a" / "metrics.jsonl").read_bytes() == before
+    assert run(*words, "--overwrite")[0] == 0
+
+
+def test_a_run_that_diverges_ends_with_an_error_and_keeps_its_checkpoint(run, table, tmp_path):
+    words = ["train", "mlp", "--data", table, *SMALL, "--epochs", "30", "--optimizer", "sgd(steps((0.1, 1e30), (4,)))"]
+    with np.errstate(all="ignore"):
+        code, _, err = run(*words, "--out", tmp_path / "a")
+    assert code == 1
+    assert re.search(r"training diverged in epoch \d+: .*lower the learning rate", err)
+    assert (tmp_path / "a" / "checkpoint.npz").exists()
+
+
+def test_plot_of_no_run_and_of_no_figure(run, tmp_path):
+    code, _, err = run("plot", "zone-density", tmp_path)
+    assert code == 1
+    assert "is no run folder" in err
+    code, _, err = run("plot", "zone-densty", tmp_path)
+    assert code == 1
+    assert "did you mean 'zone-density'" in err
+
+
+def test_unknown_command_names_the_known_ones(run):
+    code, _, err = run("trian")
+    assert code == 2
+    assert "No such command 'trian'" in err
+
+
+@pytest.mark.parametrize("words", [[], ["train"], ["train", "rbm"], ["train", "mlp"], ["train", "resume"], ["plot"], ["study"]])
+def test_every_help_has_an_example(run, words):
+    code, out, _ = run(*words, "--help")
+    assert code == 0
+    assert f"sparserbm {' '.join(words)}".strip() in out
+
+
+def test_settings_are_read_as_python_values():
+    assert options.read_sets(("a=1", "mlp.hidden=(3, 4)", "mlp.evolution=set(zeta=0.1)")) == {
+        "a": 1,
+        "mlp": {"hidden": (3, 4), "evolution": "set(zeta=0.1)"},
+    }
+    assert options.split_strengths("0, 1e-3,linear(0, 1e-3, 50)") == (0.0, 1e-3, "linear(0, 1e-3, 50)")
+
+
+def test_config_is_json_without_nan(run, table, tmp_path):
+    run("train", "rbm", "--data", table, *SMALL, "--out", tmp_path / "a")
+    for text in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines():
+        json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in metrics.jsonl"))
