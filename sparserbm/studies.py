@@ -49,7 +49,7 @@ STUDY_SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
         },
     }
 }
-STUDY_EPOCHS = {"mlp": 155, "rbm": 50}
+STUDY_EPOCHS = 155  # of the study
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def study(
     seeds : int
         Seeds 0 to ``seeds - 1``.
     epochs : int, optional
-        For both models; by default 155 for the MLP and 50 for the RBM (120 each on digits).
+        155 by default, as in the regularization study; 120 on digits.
     out : path
         Folder of the study; each run gets a folder in it.
     folder : str, optional
@@ -187,7 +187,7 @@ def _cells(
         if model not in MODELS:
             raise ValueError(f"unknown model {model!r}; known: {', '.join(MODELS)}")
         base = STUDY_MLP if model == "mlp" else STUDY_RBM
-        changes = {"epochs": STUDY_EPOCHS[model]} | STUDY_SETTINGS.get(data, {}).get(model, {})
+        changes = {"epochs": STUDY_EPOCHS} | STUDY_SETTINGS.get(data, {}).get(model, {})
         changes |= settings.get(model, {}) | ({} if epochs is None else {"epochs": epochs})
         for strength in l2:
             for seed in range(seeds):

@@ -65,7 +65,9 @@ def pseudo_likelihood(rbm: RBM, X: np.ndarray, seed: int = 0) -> np.ndarray:
     out = np.empty(len(X))
     for part, v in blocks(rbm.backend, states.astype(rbm.backend.dtype)):
         before = rbm.backend.to_numpy(rbm.free_energy_of(v)).astype(np.float64)
-        rows, columns = (rbm.backend.asarray(index) for index in (_bits_to_flip(states[part], words), np.arange(v.shape[1])))
+        rows, columns = (
+            rbm.backend.asarray(index) for index in (_bits_to_flip(states[part], words), np.arange(v.shape[1]))
+        )
         v[rows, columns] = 1 - v[rows, columns]
         after = rbm.backend.to_numpy(rbm.free_energy_of(v)).astype(np.float64)
         out[part] = -rbm.visible.n * np.logaddexp(0.0, before - after)

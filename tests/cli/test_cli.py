@@ -56,7 +56,17 @@ def test_train_rbm_writes_a_run_and_says_what_it_learned(run, table, tmp_path):
 
 
 def test_train_mlp_numbers_the_classes(run, table, tmp_path):
-    words = ["--data", table, *SMALL, "--l2", "linear(0, 1e-3, 10)", "--evolve", "set(zeta=0.2)", "--out", tmp_path / "m"]
+    words = [
+        "--data",
+        table,
+        *SMALL,
+        "--l2",
+        "linear(0, 1e-3, 10)",
+        "--evolve",
+        "set(zeta=0.2)",
+        "--out",
+        tmp_path / "m",
+    ]
     code, out, err = run("train", "mlp", *words)
     assert code == 0, err
     assert "validation accuracy" in out
@@ -70,7 +80,9 @@ def test_resume_goes_on_where_the_run_stopped(run, table, tmp_path):
     code, _, err = run("train", "resume", tmp_path / "a", "--epochs", 4, "--quiet")
     assert code == 0, err
     run("train", "rbm", "--data", table, *SMALL, "--epochs", "4", "--out", tmp_path / "b")
-    a, b = ([{k: v for k, v in line.items() if k != "seconds"} for line in load_run(tmp_path / n).metrics] for n in "ab")
+    a, b = (
+        [{k: v for k, v in line.items() if k != "seconds"} for line in load_run(tmp_path / n).metrics] for n in "ab"
+    )
     assert a == b
 
 
@@ -86,9 +98,11 @@ def test_progress_is_plain_lines_on_standard_error(run, table, tmp_path):
 
 def test_flag_wins_over_set_over_file_over_default(run, table, tmp_path):
     toml = tmp_path / "settings.toml"
-    toml.write_text('epochs = 7\nseed = 7\nbatch_size = 7\n[rbm]\nseed = 6\nhidden = [9]\n[mlp]\nhidden = [99]\n')
+    toml.write_text("epochs = 7\nseed = 7\nbatch_size = 7\n[rbm]\nseed = 6\nhidden = [9]\n[mlp]\nhidden = [99]\n")
     words = ["--data", table, "--config", toml, "--set", "epochs=3", "--set", "rbm.batch_size=30", "--epochs", 1]
-    code, _, err = run("train", "rbm", *words, "--epsilon", 4, "--backend", "reference", "--quiet", "--out", tmp_path / "a")
+    code, _, err = run(
+        "train", "rbm", *words, "--epsilon", 4, "--backend", "reference", "--quiet", "--out", tmp_path / "a"
+    )
     assert code == 0, err
     recipe = load_run(tmp_path / "a").config["recipe"]
     assert (recipe["epochs"], recipe["batch_size"], recipe["seed"], recipe["hidden"]) == (1, 30, 6, [9])
@@ -106,7 +120,19 @@ def test_plot_draws_a_figure_and_a_report(run, table, tmp_path):
 
 
 def test_study_trains_the_grid_once(run, table, tmp_path):
-    words = ["study", "--data", table, "--models", "rbm,mlp", "--l2", "0, linear(0, 1e-2, 10)", "--seeds", 1, "--epochs", 2]
+    words = [
+        "study",
+        "--data",
+        table,
+        "--models",
+        "rbm,mlp",
+        "--l2",
+        "0, linear(0, 1e-2, 10)",
+        "--seeds",
+        1,
+        "--epochs",
+        2,
+    ]
     sets = ["rbm.hidden=(12,)", "mlp.hidden=(12,)", "mlp.weights='he_sparse'", "mlp.biases='zero'"]
     sets += [f"{model}.{setting}" for model in ("rbm", "mlp") for setting in ("epsilon=4", "image_shape=(6, 6)")]
     sets = [word for setting in sets for word in ("--set", setting)]
@@ -127,7 +153,10 @@ def test_study_trains_the_grid_once(run, table, tmp_path):
     [
         (["--evolve", "sett(zeta=0.3)"], r"unknown evolution 'sett' \(did you mean 'set'\?\); known: evolution, set"),
         (["--evolve", "set(zeta=1.5)"], r"zeta=1.5 is out of range; use a value in \[0, 1"),
-        (["--epsilon", "500"], r"epsilon=500 asks for 28,000 connections but 36 x 20 has room for 720; use epsilon <= 12.8"),
+        (
+            ["--epsilon", "500"],
+            r"epsilon=500 asks for 28,000 connections but 36 x 20 has room for 720; use epsilon <= 12.8",
+        ),
         (["--visible", "bernouli"], r"unknown unit 'bernouli' \(did you mean 'bernoulli'\?\)"),
         (["--l2", "-1"], r"l2=-1 is out of range"),
         (["--optimizer", "sgd(rate=1)"], r"it takes: learning_rate, momentum, nesterov"),
@@ -196,7 +225,9 @@ def test_unknown_command_names_the_known_ones(run):
     assert "No such command 'trian'" in err
 
 
-@pytest.mark.parametrize("words", [[], ["train"], ["train", "rbm"], ["train", "mlp"], ["train", "resume"], ["plot"], ["study"]])
+@pytest.mark.parametrize(
+    "words", [[], ["train"], ["train", "rbm"], ["train", "mlp"], ["train", "resume"], ["plot"], ["study"]]
+)
 def test_every_help_has_an_example(run, words):
     code, out, _ = run(*words, "--help")
     assert code == 0

@@ -1,0 +1,140 @@
+"""The regularization study on MNIST: its published cells beside ours, and the same question asked of an RBM.
+
+    python benchmarks/regularization_study.py --out study-mnist
+
+MNIST comes from the folder in SPARSERBM_DATA, from the cache, or over the network. Runs that are finished in the
+folder of --out are not trained again. Writes results/regularization_study.json and prints the tables of the README.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from machine import machine, write
+
+from sparserbm.plotting import plot
+from sparserbm.studies import study
+
+FIGURE = Path(__file__).parents[1] / "docs" / "images" / "regularization_study.png"
+
+# Published at 155 epochs, one run each: train loss and accuracy, test loss and accuracy, z of the topology.
+PUBLISHED = {
+    0.0: {"loss": 0.0428, "accuracy": 0.9869, "test_loss": 0.0884, "test_accuracy": 0.9721, "z": 0.6},
+    1e-3: {"loss": 0.0795, "accuracy": 0.9780, "test_loss": 0.0885, "test_accuracy": 0.9730, "z": 11.5},
+}
+# Ours under the same names: the study tested the net without its weakest connections.
+OURS = {
+    "loss": "loss",
+    "accuracy": "accuracy",
+    "test_loss": "core_validation_loss",
+    "test_accuracy": "core_validation_accuracy",
+    "test_loss_whole_net": "validation_loss",
+    "test_accuracy_whole_net": "validation_accuracy",
+    "centre": "centre_density",
+    "margin": "margin_density",
+    "index": "learning_index",
+    "z": "learning_z",
+    "seconds": "seconds",
+    "pseudo_likelihood": "pseudo_likelihood",
+    "free_energy_gap": "free_energy_gap",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", default="study-mnist")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=155)
+    parser.add_argument("--jobs", type=int)
+    options = parser.parse_args()
+    common = {"seeds": options.seeds, "epochs": options.epochs, "n_jobs": options.jobs, "progress": say}
+    mlp = study("mnist", models=("mlp",), l2=(0.0, 1e-3, 1e-2), out=f"{options.out}/mlp", **common)
+    rbm = study("mnist", models=("rbm",), l2=(0.0, 1e-3), out=f"{options.out}/rbm", **common)
+    cells = [cell(found, strength) for found in (mlp, rbm) for strength in strengths(found)]
+    path = write(
+        "regularization_study",
+        {
+            "what": "MNIST, epochs and seeds as given; ours is the mean over seeds, spread their standard deviation",
+            "epochs": options.epochs,
+            "machine": machine(),
+            "jobs_at_a_time": options.jobs or "one per core, one thread each",
+            "cells": cells,
+        },
+    )
+    print("\n".join(lines(cells)))
+    picture([run for found in (mlp, rbm) for run in found.runs if run.config["study"]["seed"] == 0])
+    say(f"written to {path}")
+
+
+def picture(runs: list[Any]) -> None:
+    """The figure of the README: both zones over the epochs, first seed of each cell."""
+    FIGURE.parent.mkdir(exist_ok=True)
+    plot("zone-density", runs, FIGURE)
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def strengths(found: Any) -> list[float]:
+    return list(dict.fromkeys(row["l2"] for row in found.rows))
+
+
+def cell(found: Any, strength: float) -> dict[str, Any]:
+    """One cell of the grid: every seed, mean, spread, verdicts, and the published figures where there are any."""
+    rows = [row for row in found.rows if row["l2"] == strength]
+    values = {name: [row[key] for row in rows] for name, key in OURS.items() if all(key in row for row in rows)}
+    runs = {run.name: run for run in found.runs}
+    middle = {}
+    for epoch in (1, 5, 10, 30, 50, 100):
+        found_z = [line["learning_z"] for row in rows for line in runs[row["run"]].metrics if line["epoch"] == epoch]
+        if found_z:
+            middle[str(epoch)] = float(np.mean(found_z))
+    return {
+        "model": rows[0]["model"],
+        "l2": strength,
+        "seeds": [row["seed"] for row in rows],
+        "status": [row["status"] for row in rows],
+        "mean": {name: float(np.mean(given)) for name, given in values.items()},
+        "spread": {name: float(np.std(given, ddof=1)) if len(given) > 1 else 0.0 for name, given in values.items()},
+        "runs": values,
+        "verdicts": [row.get("verdict") for row in rows],
+        "z_by_epoch": middle,
+        "published": PUBLISHED.get(strength) if rows[0]["model"] == "mlp" else None,
+    }
+
+
+def lines(cells: list[dict[str, Any]]) -> list[str]:
+    """The table of the README."""
+    head = ("net", "L2", "train loss / acc.", "test loss / acc.", "active zone", "margin", "z", "verdict", "published")
+    out = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for found in cells:
+        mean, spread, published = found["mean"], found["spread"], found["published"]
+
+        def show(name: str, form: str, mean: dict = mean, spread: dict = spread) -> str:
+            return f"{form.format(mean[name])} ± {form.replace('+', '').format(spread[name])}" if name in mean else "-"
+
+        verdicts = found["verdicts"]
+        counted = ", ".join(
+            f"{verdicts.count(name)} {name}" for name in ("positive", "negative", "none") if name in verdicts
+        )
+        test = "test_loss" if "test_loss" in mean else "test_loss_whole_net"
+        beside = "-"
+        if published:
+            beside = "{loss:.4f} / {accuracy:.2%}, {test_loss:.4f} / {test_accuracy:.2%}, z {z:+.1f}".format(
+                **published
+            )
+        out.append(
+            f"| {found['model'].upper()} | {found['l2']:g} | {show('loss', '{:.4f}')} / {show('accuracy', '{:.2%}')} "
+            f"| {show(test, '{:.4f}')} / {show('test_accuracy', '{:.2%}')} | {show('centre', '{:.2f}')} "
+            f"| {show('margin', '{:.2f}')} | {show('z', '{:+.1f}')} | {counted} | {beside} |"
+        )
+    return out
+
+
+if __name__ == "__main__":
+    main()

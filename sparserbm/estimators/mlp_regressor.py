@@ -1,0 +1,63 @@
+"""The sparse MLP as a scikit-learn regressor."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.utils.validation import column_or_1d, validate_data
+
+from sparserbm.estimators.mlp import SparseMLP
+from sparserbm.estimators.sparse_estimator import FLOATS
+from sparserbm.network.units import Identity, Units
+
+
+class SparseMLPRegressor(RegressorMixin, SparseMLP):
+    """Multi-layer perceptron regressor with sparse, evolving hidden layers and linear outputs.
+
+    Parameters and attributes are those of `SparseMLPClassifier`, without `classes_`; the loss is the mean squared
+    error over samples and outputs (twice that of scikit-learn's `MLPRegressor`). Targets are best scaled to a
+    standard deviation near 1.
+    """
+
+    loss = "mse"
+    _watched = "validation_loss"
+    # A linear output with squared error diverges where a softmax does not; 0.005 fails on unscaled features.
+    _rates = {"sgd": 0.002, "adam": 0.005}
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Train a new model on `X`, (n_samples, n_features), and `y`, (n_samples,) or (n_samples, n_outputs)."""
+        X, y = validate_data(self, X, y, dtype=FLOATS, multi_output=True, y_numeric=True)
+        y = self._targets(y)
+        self._n_targets = 1 if y.ndim == 1 else y.shape[1]
+        return self._fit(X, y)
+
+    def partial_fit(self, X: Any, y: Any) -> Self:
+        """Train for one epoch on `X` and `y`; model and optimizer go on from the calls before.
+
+        A call is an epoch: see `SparseRBM.partial_fit` for what that means for the evolution.
+        """
+        fresh = not hasattr(self, "model_")
+        X, y = validate_data(self, X, y, dtype=FLOATS, multi_output=True, y_numeric=True, reset=fresh)
+        y = self._targets(y)
+        if fresh:
+            self._n_targets = 1 if y.ndim == 1 else y.shape[1]
+        model, follows = (self._new_model(X), None) if fresh else (self.model_, self.run_)
+        return self._learn(model, X, y, epochs=1, follows=follows)
+
+    def _targets(self, y: np.ndarray) -> np.ndarray:
+        return column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+
+    def _output(self) -> Units:
+        return Identity(self._n_targets)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """(n_samples,), or (n_samples, n_outputs) where there are several."""
+        outputs = self._forward(X)
+        return outputs.ravel() if self.n_outputs_ == 1 else outputs
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

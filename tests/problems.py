@@ -1,0 +1,178 @@
+"""Networks and data so small that every answer can be worked out a second way.
+
+Nothing here calls a kernel: the answers come from dense NumPy in float64, or from writing out all states.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import expit, logsumexp
+from scipy.stats import chi2
+
+from sparserbm import MLP, RBM, Bernoulli, ErdosRenyi, Normal
+from sparserbm.backends import get_backend
+from sparserbm.network.connections import Connections, Pattern
+
+ACTIVATIONS = {
+    "linear": lambda z: z,
+    "sigmoid": expit,
+    "relu": lambda z: np.maximum(z, 0.0),
+    "tanh": np.tanh,
+}
+DERIVATIVES = {  # as functions of the activity
+    "linear": np.ones_like,
+    "sigmoid": lambda a: a * (1 - a),
+    "relu": lambda a: (a > 0).astype(float),
+    "tanh": lambda a: 1 - a**2,
+}
+
+
+def states(n):
+    """All states of n binary units: (2**n, n) float64."""
+    return ((np.arange(2**n)[:, None] >> np.arange(n)) & 1).astype(float)
+
+
+def wired(backend, n_pre, n_post, count, seed=0, dtype="float64"):
+    """Connections at `count` places chosen by NumPy, with normal weights; `backend` is a name or an object."""
+    random = np.random.default_rng(seed)
+    keys = np.sort(random.choice(n_pre * n_post, count, replace=False)).astype(np.int64)
+    backend = get_backend(backend, dtype)
+    return Connections(backend, Pattern.from_keys(n_pre, n_post, keys), random.normal(size=count))
+
+
+# -- restricted Boltzmann machines -----------------------------------------------------------------------------------
+
+
+def tiny_rbm(backend, n_visible=4, n_hidden=3, density=1.0, seed=0, scale=1.0, dtype="float64", units=None):
+    """An RBM with normal weights and biases of standard deviation `scale`."""
+    visible, hidden = units or (Bernoulli(n_visible), Bernoulli(n_hidden))
+    wiring, weights = ErdosRenyi(density=density), Normal(scale)
+    rbm = RBM(visible, hidden, wiring=wiring, weights=weights, seed=seed, backend=backend, dtype=dtype)
+    random = np.random.default_rng(seed + 100)
+    for slots in rbm.biases:
+        slots["bias"] = random.normal(0.0, scale, len(slots))
+    return rbm
+
+
+def parameters(rbm):
+    """Dense weights (n_visible, n_hidden), visible and hidden biases, all float64."""
+    biases = [rbm.backend.to_numpy(slots["bias"]).astype(float) for slots in rbm.biases]
+    return rbm.matrix.to_dense().astype(float).T, *biases
+
+
+def energies(rbm):
+    """Energy of every pair of binary states: (2**n_visible, 2**n_hidden)."""
+    w, a, b = parameters(rbm)
+    v, h = states(len(a)), states(len(b))
+    return -(v @ a)[:, None] - (h @ b)[None, :] - v @ w @ h.T
+
+
+def exact_log_z(rbm):
+    return logsumexp(-energies(rbm))
+
+
+def exact_visible(rbm):
+    """P(v) of every visible state, in the order of `states`."""
+    return np.exp(logsumexp(-energies(rbm), axis=1) - exact_log_z(rbm))
+
+
+def exact_loss(rbm, data):
+    """Mean negative log-likelihood of binary rows."""
+    w, a, b = parameters(rbm)
+    free = -(data @ a) - np.logaddexp(0.0, data @ w + b).sum(axis=1)
+    return free.mean() + exact_log_z(rbm)
+
+
+# -- multi-layer perceptrons -----------------------------------------------------------------------------------------
+
+
+def tiny_mlp(backend, *units, density=0.5, seed=0, dtype="float64"):
+    """An MLP with normal weights and biases; `density` holds for all layers."""
+    n_layers = len(units) - 1
+    wiring = [ErdosRenyi(density=density)] * n_layers
+    return MLP(*units, wiring=wiring, weights=Normal(0.7), biases=Normal(0.3), seed=seed, backend=backend, dtype=dtype)
+
+
+def dense_forward(mlp, X):
+    """Activities of the output layer, (n_samples, n_outputs), by dense products in float64."""
+    a = np.asarray(X, dtype=float)
+    for layer, slots, units in zip(mlp.connections, mlp.biases, mlp.units[1:]):
+        z = a @ layer.to_dense().astype(float).T + mlp.backend.to_numpy(slots["bias"]).astype(float)
+        softmax = type(units).__name__ == "Softmax"
+        a = np.exp(z - logsumexp(z, axis=1, keepdims=True)) if softmax else ACTIVATIONS[units.activation](z)
+    return a
+
+
+def dense_loss(mlp, X, y, loss):
+    """Mean loss by its definition: ``"mse"`` or ``"cross_entropy"``."""
+    a = dense_forward(mlp, X)
+    if loss == "mse":
+        return np.mean((a - y) ** 2)
+    if type(mlp.output).__name__ == "Softmax":
+        return -np.log(a[np.arange(len(y)), y]).mean()
+    return -(y * np.log(a) + (1 - y) * np.log(1 - a)).sum(axis=1).mean()
+
+
+def finite_differences(values, function, step=1e-6):
+    """Central differences of `function()` for every entry of `values`, which is changed in place and put back."""
+    slopes = np.empty(len(values))
+    for k, middle in enumerate(values.copy()):
+        values[k] = middle + step
+        above = function()
+        values[k] = middle - step
+        slopes[k] = (above - function()) / (2 * step)
+        values[k] = middle
+    return slopes
+
+
+# -- data ------------------------------------------------------------------------------------------------------------
+
+
+def stripes(n_samples, seed=0, side=4):
+    """Binary pictures of one full row or column each, 2 % of the pixels flipped: (n_samples, side**2)."""
+    random = np.random.default_rng(seed)
+    pictures = np.zeros((n_samples, side, side))
+    for picture, place, upright in zip(pictures, random.integers(0, side, n_samples), random.random(n_samples) < 0.5):
+        if upright:
+            picture[:, place] = 1
+        else:
+            picture[place] = 1
+    flat = pictures.reshape(n_samples, -1)
+    return np.abs(flat - (random.random(flat.shape) < 0.02))
+
+
+def blobs(n_samples, n_features=6, n_classes=3, seed=0):
+    """Classes around corners of the unit cube, well apart: X (n_samples, n_features) in [0, 1], y int."""
+    random = np.random.default_rng(seed)
+    y = random.integers(0, n_classes, n_samples)
+    centres = 0.2 + 0.6 * (np.arange(n_features)[None, :] % n_classes == np.arange(n_classes)[:, None])
+    return np.clip(centres[y] + random.normal(0.0, 0.05, (n_samples, n_features)), 0, 1), y
+
+
+# -- comparisons -----------------------------------------------------------------------------------------------------
+
+
+def arrays_of(model):
+    """Everything that a model holds, as copies on the host, by name."""
+    found = {"step": np.array(model.step), "epoch": np.array(model.epoch)}
+    for number, layer in enumerate(model.connections):
+        found |= {f"keys {number}": layer.pattern.keys}
+        found |= {f"{name} {number}": array.copy() for name, array in layer.slots.to_numpy().items()}
+    for number, slots in enumerate(model.biases):
+        found |= {f"{name} of biases {number}": array.copy() for name, array in slots.to_numpy().items()}
+    return found
+
+
+def assert_same_bytes(first, second):
+    """Two models hold the same arrays, bit for bit."""
+    first, second = arrays_of(first), arrays_of(second)
+    assert first.keys() == second.keys()
+    for name in first:
+        assert first[name].dtype == second[name].dtype, name
+        assert first[name].tobytes() == second[name].tobytes(), name
+
+
+def even(counts, variance):
+    """P-value of the hypothesis that `counts` scatter around one mean with this variance (chi-square)."""
+    counts = np.asarray(counts, dtype=float)
+    return chi2.sf(((counts - counts.mean()) ** 2).sum() / variance, len(counts) - 1)
