@@ -95,7 +95,9 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.model not in MODELS:
             raise ValueError(f"unknown model {self.model!r}; known: {', '.join(MODELS)}")
-        object.__setattr__(self, "hidden", tuple(self.hidden))
+        for field in dataclasses.fields(self):  # JSON and TOML know lists only
+            if isinstance(getattr(self, field.name), list):
+                object.__setattr__(self, field.name, tuple(getattr(self, field.name)))
         if not self.hidden or (self.model == "rbm" and len(self.hidden) != 1):
             raise ValueError(f"hidden={self.hidden} is not possible: an RBM has one hidden layer, an MLP at least one")
         if sum(given is not None for given in (self.epsilon, self.density, self.wiring)) > 1:
@@ -189,7 +191,7 @@ def resume_recipe(folder: str | os.PathLike, epochs: int, **watching: Any) -> Ru
 def _load(name: str, scale: str, folder: str | None, share: float, shape: tuple[int, int] | None) -> Dataset:
     data = load_dataset(name, scale=scale, folder=folder)
     if shape is not None:
-        data = dataclasses.replace(data, image_shape=tuple(shape))
+        data = dataclasses.replace(data, image_shape=(shape[0], shape[1]))
     if data.y is not None:
         classes, y = np.unique(data.y, return_inverse=True)
         y_test = None if data.y_test is None else _class_numbers(classes, data.y_test, data.name)

@@ -237,7 +237,7 @@ class RunWriter:
         path = _snapshot_path(self.folder, snapshot.epoch)
         temporary = path.with_suffix(".tmp")
         with open(temporary, "wb") as stream:
-            np.savez_compressed(stream, **arrays)
+            np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
         os.replace(temporary, path)
 
 

@@ -159,8 +159,9 @@ def draw(found: Study) -> list[Path]:
     first = {(run.config["study"]["model"], str(run.config["study"]["l2"])): run for run in reversed(found.runs)}
     some = [first[key] for key in dict.fromkeys(first) if key in first][::-1]
     paths = []
-    for name in FIGURES:
-        if name in IMAGES_ONLY and any(run.config["data"]["image_shape"] is None for run in some):
+    lacking = {need for need, has in NEEDS.items() if not all(has(run) for run in some)}
+    for name, needs in FIGURES.items():
+        if needs & lacking:
             continue
         paths.append(found.folder / f"{name}.png")
         plot(name, found.runs if name == "study-summary" else some, paths[-1])
@@ -169,8 +170,17 @@ def draw(found: Study) -> list[Path]:
     return paths
 
 
-FIGURES = ("study-summary", "zone-density", "concentric-trend", "connection-map", "learning-curves")
-IMAGES_ONLY = ("concentric-trend", "connection-map")
+NEEDS: dict[str, Callable[[Run], bool]] = {
+    "image": lambda run: run.config["data"]["image_shape"] is not None,
+    "zone": lambda run: run.zone_mask is not None,
+}
+FIGURES: dict[str, set[str]] = {
+    "study-summary": {"zone"},
+    "zone-density": {"zone"},
+    "concentric-trend": {"image"},
+    "connection-map": {"image"},
+    "learning-curves": set(),
+}
 
 
 def _cells(

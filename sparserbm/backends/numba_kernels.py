@@ -85,7 +85,7 @@ def _exp_float32(x):
     p = p * r + np.float32(0.5)
     p = p * r + np.float32(1.0)
     p = p * r + np.float32(1.0)
-    return p * _float32_from_bits(np.int32(biased << np.int32(23)))
+    return p * _float32_from_bits(np.int32(biased << np.int32(23)))  # type: ignore[call-arg]
 
 
 def _log1p(t):

@@ -33,7 +33,7 @@ class NumpyBackend(ReferenceBackend):
 
     def __init__(self, dtype: str = "float32", threads: int | None = None):
         super().__init__(dtype)
-        limit = numba.config.NUMBA_NUM_THREADS
+        limit = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
         if threads is not None and not 1 <= threads <= limit:
             raise ValueError(f"threads={threads} is not possible on this machine; use 1 to {limit}")
         self.threads = threads or limit

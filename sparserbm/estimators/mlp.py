@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from numbers import Integral
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.model_selection import train_test_split
@@ -96,7 +96,7 @@ class SparseMLP(SparseEstimator):
 
     loss: str  # of `Backprop`
     _watched: str  # metric of early stopping
-    _rates: dict[str, float]  # learning rate of each solver, where none is given
+    _rates: ClassVar[dict[str, float]]  # learning rate of each solver, where none is given
 
     @abstractmethod
     def _targets(self, y: np.ndarray) -> np.ndarray:

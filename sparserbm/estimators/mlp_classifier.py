@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -107,7 +107,7 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):
 
     loss = "cross_entropy"
     _watched = "validation_accuracy"
-    _rates = {"sgd": 0.05, "adam": 0.005}
+    _rates: ClassVar[dict[str, float]] = {"sgd": 0.05, "adam": 0.005}
 
     def fit(self, X: Any, y: Any) -> Self:
         """Train a new model on `X`, (n_samples, n_features), and the labels `y`, (n_samples,), of any type."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -24,7 +24,7 @@ class SparseMLPRegressor(RegressorMixin, SparseMLP):
     loss = "mse"
     _watched = "validation_loss"
     # A linear output with squared error diverges where a softmax does not; 0.005 fails on unscaled features.
-    _rates = {"sgd": 0.002, "adam": 0.005}
+    _rates: ClassVar[dict[str, float]] = {"sgd": 0.002, "adam": 0.005}
 
     def fit(self, X: Any, y: Any) -> Self:
         """Train a new model on `X`, (n_samples, n_features), and `y`, (n_samples,) or (n_samples, n_outputs)."""

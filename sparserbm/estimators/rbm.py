@@ -79,8 +79,7 @@ class SparseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SparseEstimat
         dead_outputs``, and ``zone``, a `LearningIndex`, where there is a zone.
     history_ : dict of (n_iter_ + 1,) arrays
         Metrics, before training and after every epoch.
-    n_iter_, n_features_in_, feature_names_in_
-        As in scikit-learn.
+    n_iter_, n_features_in_, feature_names_in_ : as in scikit-learn
     scaler_ : MinMaxScaler or None
     model_ : RBM
     run_ : Run
@@ -173,14 +172,9 @@ class SparseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SparseEstimat
         X = validate_data(self, X, dtype=FLOATS, reset=fresh)
         if fresh:
             scaler = MinMaxScaler(clip=True).fit(X) if self.scale else None
-            model = RBM(
-                Bernoulli(X.shape[1]),
-                Bernoulli(self.n_components),
-                wiring=self._wiring(),
-                seed=self._seed(),
-                backend=self.backend,
-                dtype=dtype_of(X),
-            )
+            units, wiring = (Bernoulli(X.shape[1]), Bernoulli(self.n_components)), self._wiring()
+            model = RBM(*units, wiring=wiring, seed=self._seed(), backend=self.backend, dtype=dtype_of(X))
+            self._n_draws = 0
         else:
             scaler, model = self.scaler_, self.model_
         self._train(
@@ -193,8 +187,6 @@ class SparseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SparseEstimat
             batch_size=self.batch_size,
         )
         self.scaler_ = scaler
-        if fresh:
-            self._n_draws = 0
         return self
 
     # -- what the model says of data -----------------------------------------------------------------------------
@@ -270,8 +262,6 @@ class SparseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SparseEstimat
         self._n_draws += 1
         return int(np.random.SeedSequence([self.model_.seed, self._n_draws]).generate_state(1)[0])
 
-    # -- between the units of X and those of the model -------------------------------------------------------------
-
     def _visible(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
         X = validate_data(self, X, dtype=FLOATS, reset=False)
@@ -279,8 +269,6 @@ class SparseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SparseEstimat
 
     def _features(self, V: np.ndarray) -> np.ndarray:
         return V if self.scaler_ is None else self.scaler_.inverse_transform(V)
-
-    # -- fitted attributes ---------------------------------------------------------------------------------------
 
     @property
     def components_(self) -> np.ndarray:

@@ -129,7 +129,7 @@ class SparseEstimator(BaseEstimator):
     def _layer_topology(self, number: int) -> dict[str, Any]:
         """Degrees of one matrix of connections, and the learning index of the first where there is a zone."""
         pattern, zone = self.model_.connections[number].pattern, self.run_.zone_mask
-        table = {
+        table: dict[str, Any] = {
             "n_connections": len(pattern),
             "density": pattern.density,
             "fan_out": pattern.fan_out(),

@@ -66,13 +66,14 @@ class Model(ABC):
 
     def wire(self, layer: int, wiring: Wiring | str, weights: WeightScale | str) -> Connections:
         """Draw the first pattern and weights of a layer from the host streams of the seed."""
-        wiring, weights = resolve("wiring", wiring), resolve("weights", weights)
+        first: Wiring = resolve("wiring", wiring)
+        scale: WeightScale = resolve("weights", weights)
         n_pre, n_post = self.units[layer].n, self.units[layer + 1].n
-        pattern = wiring.pattern(n_pre, n_post, self.streams.host("wiring", 0, layer))
-        given = wiring.weights()
+        pattern = first.pattern(n_pre, n_post, self.streams.host("wiring", 0, layer))
+        given = first.weights()
         if given is None:
-            given = weights.draw(self.streams.host("weights", 0, layer), pattern.fan_in()[pattern.post], n_pre)
-        return Connections(self.backend, pattern, given, weights)
+            given = scale.draw(self.streams.host("weights", 0, layer), pattern.fan_in()[pattern.post], n_pre)
+        return Connections(self.backend, pattern, given, scale)
 
     def bias_slots(self, values: np.ndarray) -> Slots:
         slots = Slots(self.backend, len(values))

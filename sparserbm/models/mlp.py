@@ -60,13 +60,12 @@ class MLP(Model):
         if any(isinstance(layer, Softmax) for layer in self.units[:-1]):
             raise ValueError("Softmax units can only be the output layer")
         wiring = ErdosRenyi(epsilon=11) if wiring is None else wiring
-        wirings = [wiring] * (len(layers) - 1) + [Dense()] if _is_one(wiring) else _each(wiring, "wiring", len(layers))
-        scales, bias_scales = (
-            [rule] * len(layers) if _is_one(rule) else _each(rule, what, len(layers))
-            for rule, what in ((weights, "weights"), (biases, "biases"))
-        )
-        self.connections = [self.wire(n, wirings[n], scales[n]) for n in range(len(layers))]
-        self.biases = [self._draw_bias(n, bias_scales[n]) for n in range(len(layers))]
+        n = len(layers)
+        wirings: list[Any] = [wiring] * (n - 1) + [Dense()] if _is_one(wiring) else _each(wiring, "wiring", n)
+        scales: list[Any] = [weights] * n if _is_one(weights) else _each(weights, "weights", n)
+        bias_scales: list[Any] = [biases] * n if _is_one(biases) else _each(biases, "biases", n)
+        self.connections = [self.wire(layer, wirings[layer], scales[layer]) for layer in range(n)]
+        self.biases = [self._draw_bias(layer, bias_scales[layer]) for layer in range(n)]
 
     def _draw_bias(self, layer: int, scale: Any) -> Any:
         pattern = self.connections[layer].pattern

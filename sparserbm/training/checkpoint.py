@@ -54,7 +54,7 @@ def save_checkpoint(path: str | os.PathLike, model: Model, extra: dict[str, Any]
     }
     text = np.frombuffer(json.dumps(manifest).encode(), dtype=np.uint8)
     buffer = io.BytesIO()
-    np.savez(buffer, manifest=text, **arrays)
+    np.savez(buffer, manifest=text, **arrays)  # type: ignore[arg-type]
     write_atomically(Path(path), buffer.getvalue())
 
 

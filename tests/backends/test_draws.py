@@ -17,7 +17,7 @@ from sparserbm.backends.reference import (
 )
 from sparserbm.rng import DrawKey
 
-# Random123 1.14, kat_vectors, philox4x32 with 10 rounds: counter, key, result.
+# Random123, file kat_vectors, philox4x32 with 10 rounds: counter, key, result.
 KNOWN = [
     ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
     ((0xFFFFFFFF,) * 4, (0xFFFFFFFF,) * 2, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),

@@ -1,0 +1,150 @@
+"""The products of every backend against dense NumPy in float64."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from problems import ACTIVATIONS, DERIVATIVES, wired
+
+from sparserbm.backends import Gate, SignedPair, get_backend
+from sparserbm.network.connections import Connections, Pattern
+from sparserbm.rng import DrawKey
+
+KEY = DrawKey(11, 22, 33, 44)
+TOLERANCE = {"float32": {"rtol": 2e-5, "atol": 2e-5}, "float64": {"rtol": 1e-12, "atol": 1e-12}}
+# n_pre, n_post, n_connections, n_samples, dtype: all batch sizes, sparse to full, one unit, no connection at all
+CASES = [
+    (7, 5, 12, 1, "float64"),
+    (7, 5, 12, 3, "float32"),
+    (9, 4, 36, 17, "float64"),
+    (9, 4, 36, 17, "float32"),
+    (1, 1, 1, 3, "float64"),
+    (6, 3, 0, 3, "float32"),
+    (40, 30, 260, 128, "float32"),
+    (40, 30, 260, 128, "float64"),
+]
+cases = pytest.mark.parametrize(("n_pre", "n_post", "count", "n", "dtype"), CASES)
+
+
+def nothing(n_units, n, dtype):
+    """Where a result goes: filled with NaN, so that a result which depends on it shows."""
+    return np.full((n_units, n) if n else n_units, np.nan, dtype)
+
+
+def problem(backend, n_pre, n_post, count, n, dtype):
+    connections = wired(backend, n_pre, n_post, count, seed=n, dtype=dtype)
+    random = np.random.default_rng(n)
+    x, y = (random.normal(size=(units, n)).astype(dtype) for units in (n_pre, n_post))
+    return connections, x, y
+
+
+@cases
+@pytest.mark.parametrize("way", ["spmm", "spmm_t"])
+def test_products_with_every_activation(backend, way, n_pre, n_post, count, n, dtype):
+    connections, x, y = problem(backend, n_pre, n_post, count, n, dtype)
+    dense = connections.to_dense().astype(float)
+    given, n_out = (x, n_post) if way == "spmm" else (y, n_pre)
+    total = (dense if way == "spmm" else dense.T) @ given.astype(float)
+    bias = np.random.default_rng(1).normal(size=n_out).astype(dtype)
+    product = getattr(connections.backend, way)
+    for name, function in ACTIVATIONS.items():
+        for b in (None, bias):
+            out = nothing(n_out, n, dtype)
+            assert product(connections, connections.weight, given, out, b, name) is out
+            expected = function(total if b is None else total + b[:, None].astype(float))
+            assert_allclose(out, expected, **TOLERANCE[dtype])
+
+
+@cases
+def test_gates_multiply_by_the_derivative(backend, n_pre, n_post, count, n, dtype):
+    connections, _, y = problem(backend, n_pre, n_post, count, n, dtype)
+    total = connections.to_dense().astype(float).T @ y.astype(float)
+    for name, derivative in DERIVATIVES.items():
+        activity = ACTIVATIONS[name](np.random.default_rng(2).normal(size=(n_pre, n))).astype(dtype)
+        out = nothing(n_pre, n, dtype)
+        connections.backend.spmm_t(connections, connections.weight, y, out, gate=Gate(name, activity))
+        assert_allclose(out, total * derivative(activity.astype(float)), **TOLERANCE[dtype])
+
+
+@cases
+@pytest.mark.parametrize("way", ["spmm", "spmm_t"])
+def test_a_fused_sample_is_the_draw_of_the_mean(backend, way, n_pre, n_post, count, n, dtype):
+    connections, x, y = problem(backend, n_pre, n_post, count, n, dtype)
+    given, n_out = (x, n_post) if way == "spmm" else (y, n_pre)
+    out, sample = nothing(n_out, n, dtype), nothing(n_out, n, dtype)
+    arguments = (connections, connections.weight, given, out, None, "sigmoid")
+    getattr(connections.backend, way)(*arguments, sample=sample, key=KEY)
+    assert np.array_equal(sample, connections.backend.bernoulli(KEY, out, nothing(n_out, n, dtype)))
+    assert n < 100 or 0.2 < sample.mean() < 0.8
+
+
+@cases
+def test_sampled_products_of_one_two_and_three_pairs(backend, n_pre, n_post, count, n, dtype):
+    connections, x, y = problem(backend, n_pre, n_post, count, n, dtype)
+    pre, post = connections.pattern.pre, connections.pattern.post
+    longer = np.random.default_rng(3).normal(size=(n_pre, n + 5)).astype(dtype)
+    partner = np.random.default_rng(4).normal(size=(n_post, n + 5)).astype(dtype)
+    pairs = [SignedPair(-0.5, x, y), SignedPair(2.0, x + 1, y), SignedPair(0.25, x, y - 1)]
+    for chosen in (pairs[:1], pairs[:2], pairs, [pairs[0], SignedPair(3.0, longer, partner)]):
+        out = nothing(count, 0, dtype)
+        assert connections.backend.sddmm(connections, chosen, out) is out
+        dense = sum(pair.sign * pair.pre.astype(float) @ pair.post.T.astype(float) for pair in chosen)
+        assert_allclose(out, dense[pre, post], **{key: 10 * value for key, value in TOLERANCE[dtype].items()})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_units_without_connections(backend, dtype):
+    """Post units 0 and 3 have no inputs, pre units 1 and 4 lead nowhere."""
+    keys = np.array([5, 7, 8, 10, 12, 13], dtype=np.int64)  # (j * 5 + i): rows 1 and 2 only
+    library = get_backend(backend, dtype)
+    connections = Connections(library, Pattern.from_keys(5, 4, keys), np.arange(1.0, 7.0))
+    x, y = np.ones((5, 3), dtype), np.ones((4, 3), dtype)
+    bias = np.array([1, 0, 0, -2], dtype)
+    forth = library.spmm(connections, connections.weight, x, nothing(4, 3, dtype), bias)
+    assert forth[:, 0].tolist() == [1, 1 + 2 + 3, 4 + 5 + 6, -2]
+    back = library.spmm_t(connections, connections.weight, y, nothing(5, 3, dtype))
+    assert back[:, 2].tolist() == [1 + 4, 0, 2 + 5, 3 + 6, 0]
+    assert library.sddmm(connections, [SignedPair(1.0, x, y)], nothing(6, 0, dtype)).tolist() == [3.0] * 6
+
+
+def test_a_weight_of_zero_is_multiplied_like_any_other(backend):
+    connections = wired(backend, 4, 3, 12)
+    connections.slots["weight"] = np.zeros(12)
+    x = np.full((4, 2), np.inf)
+    with np.errstate(invalid="ignore"):
+        out = connections.backend.spmm(connections, connections.weight, x, np.empty((3, 2)))
+    assert np.isnan(out).all()  # 0 * inf: the connection is there
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_nan_stays_nan_through_every_activation(backend, dtype):
+    """Diverging training must show, whatever the units."""
+    connections = wired(backend, 1, 1, 1, dtype=dtype)
+    x = np.array([[np.nan, 1.0]], dtype)
+    for name in ACTIVATIONS:
+        out = connections.backend.spmm(connections, connections.weight, x, np.empty((1, 2), dtype), activation=name)
+        assert np.isnan(out[0]).tolist() == [True, False], name
+
+
+def test_the_compiled_sigmoid_is_accurate_in_its_tails():
+    pytest.importorskip("numba")
+    connections = wired("numpy", 1, 1, 1, dtype="float32")
+    connections.slots["weight"] = np.ones(1)
+    z = np.linspace(-80, 80, 200_001, dtype=np.float32)[None]
+    exact = ACTIVATIONS["sigmoid"](z.astype(float))
+    out = connections.backend.spmm(connections, connections.weight, z, np.empty_like(z), activation="sigmoid")
+    assert np.abs(out / exact - 1).max() <= 2e-6
+    far = connections.backend.spmm(
+        connections, connections.weight, 100 * z, np.empty_like(z), activation="sigmoid"
+    )
+    assert far[0, 0] < 1e-37
+    assert far[0, -1] == 1
+
+
+def test_sigmoid_and_tanh_saturate_without_overflow(backend):
+    for dtype in ("float32", "float64"):
+        connections = wired(backend, 1, 1, 1, dtype=dtype)
+        connections.slots["weight"] = np.ones(1)
+        z = np.array([[-1e4, -800, 0, 800, 1e4]], dtype)
+        for name, low in (("sigmoid", 0), ("tanh", -1)):
+            out = connections.backend.spmm(connections, connections.weight, z, np.empty_like(z), activation=name)
+            assert out[0] == pytest.approx([low, low, (low + 1) / 2, 1, 1], abs=1e-7)

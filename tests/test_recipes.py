@@ -1,0 +1,113 @@
+"""Recipes: a run in plain words."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from sparserbm.recipes import Recipe, resume_recipe
+from sparserbm.runs import load_run
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """50 samples of 12 features with text labels, sorted by class."""
+    rng = np.random.default_rng(3)
+    path = tmp_path_factory.mktemp("data") / "table.npz"
+    np.savez(path, X=rng.random((50, 12)), y=np.repeat(["cat", "ant", "bee", "ant", "dog"], 10))
+    return str(path)
+
+
+SMALL = {"hidden": (8,), "density": 0.5, "epochs": 2, "batch_size": 16, "backend": "reference"}
+
+
+def test_labels_become_class_numbers_and_a_share_is_held_out(table):
+    data = Recipe(model="mlp", data=table, validation=0.3, **SMALL).load_data()
+    assert data.X.shape == (35, 12)
+    assert data.X_test.shape == (15, 12)
+    assert sorted(np.unique(np.concatenate([data.y, data.y_test]))) == [0, 1, 2, 3]
+    assert np.bincount(np.concatenate([data.y, data.y_test])).tolist() == [20, 10, 10, 10]
+    whole = np.load(table)
+    numbers = {"ant": 0, "bee": 1, "cat": 2, "dog": 3}
+    for x, y in zip(data.X, data.y):
+        (row,) = np.flatnonzero(np.all(np.isclose(whole["X"], x, atol=1e-6), axis=1))
+        assert numbers[str(whole["y"][row])] == y
+
+
+def test_nothing_is_held_out_on_demand_or_where_there_is_a_test_set(table, tmp_path):
+    assert Recipe(data=table, validation=0.0, **SMALL).load_data().X_test is None
+    stored = dict(np.load(table))
+    np.savez(tmp_path / "both.npz", X_test=stored["X"][:7], y_test=stored["y"][:7], **stored)
+    assert len(Recipe(data=str(tmp_path / "both.npz"), **SMALL).load_data().X_test) == 7
+
+
+def test_a_test_label_that_training_never_saw_is_an_error(table, tmp_path):
+    stored = dict(np.load(table))
+    np.savez(tmp_path / "new.npz", X_test=stored["X"][:2], y_test=np.array(["ant", "yak"]), **stored)
+    with pytest.raises(ValueError, match="labels that no training sample has: .'yak'"):
+        Recipe(model="mlp", data=str(tmp_path / "new.npz"), **SMALL).load_data()
+
+
+def test_the_model_is_what_the_words_say(table):
+    recipe = Recipe(model="mlp", data=table, activation="tanh", seed=5, **SMALL | {"hidden": (8, 6), "density": 0.25})
+    model = recipe.build(recipe.load_data())
+    assert [len(layer) for layer in model.connections] == [24, 12, 24]
+    assert [type(units).__name__ for units in model.units] == ["Identity", "Tanh", "Tanh", "Softmax"]
+    assert model.seed == 5
+    rbm = Recipe(data=table, visible="gaussian", wiring="fixed_fan_in(3)", **{**SMALL, "density": None})
+    model = rbm.build(rbm.load_data())
+    assert model.matrix.pattern.fan_in().tolist() == [3] * 8
+    assert type(model.visible).__name__ == "Gaussian"
+
+
+def test_penalties_are_those_that_are_not_zero():
+    assert Recipe().penalties() == []
+    both = Recipe(l1=1e-4, l2="linear(0, 1e-3, steps=10)", penalise_biases=True).penalties()
+    assert [type(penalty).__name__ for penalty in both] == ["L2", "L1"]
+    assert both[0].strength(5) == pytest.approx(5e-4)
+    assert all(penalty.biases for penalty in both)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"model": "cnn"}, "unknown model 'cnn'; known: rbm, mlp"),
+        ({"hidden": (3, 4)}, "an RBM has one hidden layer"),
+        ({"hidden": ()}, "at least one"),
+        ({"epsilon": 3, "density": 0.1}, "give one of them"),
+    ],
+)
+def test_words_that_contradict_each_other(words, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe(**words)
+
+
+def test_an_mlp_needs_labels(tmp_path):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((20, 5)))
+    recipe = Recipe(model="mlp", data=str(tmp_path / "x.npy"), **SMALL)
+    with pytest.raises(ValueError, match=r"an MLP needs labels, and x.npy has none"):
+        recipe.run()
+
+
+def test_a_run_remembers_its_recipe_and_goes_on_with_it(table, tmp_path):
+    recipe = Recipe(data=table, seed=2, **SMALL)
+    recipe.run(tmp_path / "a", name="mine")
+    stored = json.loads((tmp_path / "a" / "config.json").read_text())
+    assert stored["name"] == "mine"
+    assert Recipe(**stored["recipe"]) == recipe
+    resume_recipe(tmp_path / "a", 5)
+    whole = dataclasses.replace(recipe, epochs=5).run()
+    resumed = load_run(tmp_path / "a")
+    assert [line["loss"] for line in resumed.metrics[1:]] == [line["loss"] for line in whole.metrics[1:]]
+
+
+def test_resuming_a_run_without_recipe_says_what_to_do(table, tmp_path):
+    recipe = Recipe(data=table, **SMALL)
+    recipe.run(tmp_path / "a")
+    path = tmp_path / "a" / "config.json"
+    config = json.loads(path.read_text())
+    del config["recipe"]
+    path.write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="not made from a recipe; resume it in Python"):
+        resume_recipe(tmp_path / "a", 5)
