@@ -6,9 +6,8 @@ operation over the batch. Kernels write into arrays that the caller owns.
 
 from __future__ import annotations
 
-import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -90,11 +89,6 @@ class Backend(ABC):
 
     def zeros(self, shape: tuple[int, ...] | int) -> Any:
         return self.xp.zeros(shape, dtype=self.dtype)
-
-    @contextlib.contextmanager
-    def active(self) -> Iterator[None]:
-        """Settings of the device (threads, current device) that hold while a loop runs."""
-        yield
 
     # -- products --------------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """CPU kernels, compiled by numba at their first call.
 
-Each kernel is a plain loop over a range of rows; where rows are many, a second function runs ranges of rows in
-parallel. A row is always computed by one thread in one order, so the number of threads cannot change a result.
+Each kernel is a plain loop over a range of rows, without Python's lock: `threads.run_rows` gives ranges to several
+threads. A row is always computed by one thread in one order, so the number of threads cannot change a result.
 The products take four connections of a row together: one pass over the batch for four multiply-adds
 (measured 1.5 times the speed of one connection a pass).
 
@@ -16,7 +16,7 @@ import math
 import numba
 import numpy as np
 from llvmlite import ir
-from numba import prange, types
+from numba import types
 from numba.extending import intrinsic, overload
 
 from sparserbm.backends.base import LANES, TILE
@@ -329,32 +329,6 @@ def product_rows(
             bernoulli_row(row, key[0], key[1], key[2], key[3], total, sample[row], words)
 
 
-@_compiled(fastmath=FAST, parallel=True)
-def product_parallel(
-    n_parts, indptr, index, order, weight, x, bias, out, activation, gated, gate, activity, drawn, key, sample
-):
-    n_rows = out.shape[0]
-    for part in prange(n_parts):
-        product_rows(
-            part * n_rows // n_parts,
-            (part + 1) * n_rows // n_parts,
-            indptr,
-            index,
-            order,
-            weight,
-            x,
-            bias,
-            out,
-            activation,
-            gated,
-            gate,
-            activity,
-            drawn,
-            key,
-            sample,
-        )
-
-
 @_compiled(fastmath=FAST)
 def sampled_rows(lo, hi, indptr, index, x, y, scale, accumulate, out):
     """``out[e] = scale * x[i_e] . y[j]`` for the connections of rows lo to hi, added to `out` if `accumulate`."""
@@ -388,23 +362,6 @@ def sampled_rows(lo, hi, indptr, index, x, y, scale, accumulate, out):
             e += 1
 
 
-@_compiled(fastmath=FAST, parallel=True)
-def sampled_parallel(n_parts, indptr, index, x, y, scale, accumulate, out):
-    n_rows = y.shape[0]
-    for part in prange(n_parts):
-        sampled_rows(
-            part * n_rows // n_parts,
-            (part + 1) * n_rows // n_parts,
-            indptr,
-            index,
-            x,
-            y,
-            scale,
-            accumulate,
-            out,
-        )
-
-
 @_compiled(fastmath=FAST)
 def sampled_pair_rows(lo, hi, indptr, index, x, y, scale, x2, y2, scale2, out):
     """Two signed pairs in one pass: ``out[e] = scale * x[i] . y[j] + scale2 * x2[i] . y2[j]``."""
@@ -433,25 +390,6 @@ def sampled_pair_rows(lo, hi, indptr, index, x, y, scale, x2, y2, scale2, out):
                 t0 += b0[c] * other2[c]
             out[e] = scale * s0 + scale2 * t0
             e += 1
-
-
-@_compiled(fastmath=FAST, parallel=True)
-def sampled_pair_parallel(n_parts, indptr, index, x, y, scale, x2, y2, scale2, out):
-    n_rows = y.shape[0]
-    for part in prange(n_parts):
-        sampled_pair_rows(
-            part * n_rows // n_parts,
-            (part + 1) * n_rows // n_parts,
-            indptr,
-            index,
-            x,
-            y,
-            scale,
-            x2,
-            y2,
-            scale2,
-            out,
-        )
 
 
 # -- batches, sums, elementwise --------------------------------------------------------------------------------

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numba
@@ -12,9 +11,10 @@ import numpy as np
 from sparserbm.backends import numba_kernels as kernels
 from sparserbm.backends.base import ACTIVATIONS, Gate, Indexed, Rows, SignedPair
 from sparserbm.backends.reference import ReferenceBackend
+from sparserbm.backends.threads import run_rows
 from sparserbm.rng import DrawKey
 
-# Opening a parallel region costs 20 to 50 microseconds; below this many multiply-adds one thread is faster.
+# Handing work to another thread costs 20 to 50 microseconds; below this many multiply-adds one thread is faster.
 PARALLEL_FROM = 500_000
 NO_KEY = DrawKey(0, 0, 0, 0)
 
@@ -41,20 +41,15 @@ class NumpyBackend(ReferenceBackend):
         self._no_matrix = np.empty((0, 0), self.dtype)
         self._no_index = np.empty(0, np.int32)
 
-    @contextlib.contextmanager
-    def active(self) -> Iterator[None]:
-        before = numba.get_num_threads()
-        numba.set_num_threads(self.threads)
-        try:
-            yield
-        finally:
-            numba.set_num_threads(before)
-
-    def _parts(self, work: int, n_rows: int) -> int:
-        """Into how many ranges of rows a kernel is cut: 1 means that opening a parallel region would not pay."""
+    def _run(self, kernel: Any, rows: Rows, work: int, arguments: tuple[Any, ...]) -> None:
+        """Run `kernel` over all rows: in ranges with about equally many connections, if `work` pays for threads."""
+        n_rows = len(rows.indptr) - 1
         if self.threads == 1 or work < PARALLEL_FROM:
-            return 1
-        return min(4 * self.threads, n_rows)
+            kernel(0, n_rows, *arguments)
+            return
+        shares = np.arange(1, self.threads) * len(rows.index) // self.threads
+        cuts = [0, *np.searchsorted(rows.indptr, shares).tolist(), n_rows]
+        run_rows(kernel, cuts, arguments)
 
     def _product(
         self,
@@ -84,31 +79,19 @@ class NumpyBackend(ReferenceBackend):
             tuple(key or NO_KEY),
             self._no_matrix if sample is None else sample,
         )
-        parts = self._parts(len(rows.index) * x.shape[1], len(out))
-        if parts == 1:
-            kernels.product_rows(0, len(out), *arguments)
-        else:
-            kernels.product_parallel(parts, *arguments)
+        self._run(kernels.product_rows, rows, len(rows.index) * x.shape[1], arguments)
         return out
 
     def sddmm(self, connections: Indexed, pairs: Sequence[SignedPair], out: Any) -> Any:
         rows, number = connections.by_post, self.dtype.type
-        n_post = len(rows.indptr) - 1
-        parts = self._parts(len(pairs) * len(rows.index) * pairs[0].pre.shape[1], n_post)
-        pattern = (rows.indptr, rows.index)
+        work = len(rows.index) * pairs[0].pre.shape[1]
         if len(pairs) == 2 and pairs[0].pre.shape == pairs[1].pre.shape:
             both = [value for pair in pairs for value in (pair.pre, pair.post, number(pair.sign))]
-            if parts == 1:
-                kernels.sampled_pair_rows(0, n_post, *pattern, *both, out)
-            else:
-                kernels.sampled_pair_parallel(parts, *pattern, *both, out)
+            self._run(kernels.sampled_pair_rows, rows, 2 * work, (rows.indptr, rows.index, *both, out))
             return out
         for k, pair in enumerate(pairs):
             one = (pair.pre, pair.post, number(pair.sign), k > 0)
-            if parts == 1:
-                kernels.sampled_rows(0, n_post, *pattern, *one, out)
-            else:
-                kernels.sampled_parallel(parts, *pattern, *one, out)
+            self._run(kernels.sampled_rows, rows, work, (rows.indptr, rows.index, *one, out))
         return out
 
     def row_sums(self, terms: Sequence[tuple[float, Any]], out: Any) -> Any:

@@ -174,25 +174,24 @@ def train(
     writer = RunWriter(config | (notes or {}), out, overwrite)
     if follows is None:
         _forget_optimizer(model)
-    with model.backend.active():
-        trainer = rules["algorithm"].start(model, X, batch_size)
-        if follows is not None:
-            trainer.restore(follows.carry["trainer"])
-        training = _Training(
-            model,
-            trainer,
-            Batches(model.backend, X, y, batch_size),
-            rules["optimizer"],
-            rules["regularization"],
-            rules["evolution"],
-            Recorder(trainer, writer, (X, y), validation, rules["evolution"], snapshot_every),
-            rules["early_stopping"],
-            _with_progress(callbacks, progress, model.epoch + epochs),
-            shuffle,
-            model.step if follows is None else follows.carry["start"],
-        )
-        training.recorder.epoch(model)
-        return _run(training, model.epoch + epochs)
+    trainer = rules["algorithm"].start(model, X, batch_size)
+    if follows is not None:
+        trainer.restore(follows.carry["trainer"])
+    training = _Training(
+        model,
+        trainer,
+        Batches(model.backend, X, y, batch_size),
+        rules["optimizer"],
+        rules["regularization"],
+        rules["evolution"],
+        Recorder(trainer, writer, (X, y), validation, rules["evolution"], snapshot_every),
+        rules["early_stopping"],
+        _with_progress(callbacks, progress, model.epoch + epochs),
+        shuffle,
+        model.step if follows is None else follows.carry["start"],
+    )
+    training.recorder.epoch(model)
+    return _run(training, model.epoch + epochs)
 
 
 def resume(
@@ -244,25 +243,24 @@ def resume(
     writer.run.config["training"]["epochs"] = max(epochs, model.epoch)
     writer.write_config()
     stopping = settings["early_stopping"]
-    with model.backend.active():
-        trainer = algorithm.start(model, X, settings["batch_size"])
-        trainer.restore(state)
-        evolution = None if settings["evolution"] is None else parse("evolution", settings["evolution"])
-        recorder = Recorder(trainer, writer, (X, y), validation, evolution, settings["snapshot_every"])
-        training = _Training(
-            model,
-            trainer,
-            Batches(model.backend, X, y, settings["batch_size"]),
-            parse("optimizer", settings["optimizer"]),
-            penalties(settings["regularization"]),
-            evolution,
-            recorder,
-            None if stopping is None else parse("early_stopping", stopping),
-            _with_progress(callbacks, progress, epochs),
-            settings["shuffle"],
-            extra["start"],
-        )
-        return _run(training, epochs)
+    trainer = algorithm.start(model, X, settings["batch_size"])
+    trainer.restore(state)
+    evolution = None if settings["evolution"] is None else parse("evolution", settings["evolution"])
+    recorder = Recorder(trainer, writer, (X, y), validation, evolution, settings["snapshot_every"])
+    training = _Training(
+        model,
+        trainer,
+        Batches(model.backend, X, y, settings["batch_size"]),
+        parse("optimizer", settings["optimizer"]),
+        penalties(settings["regularization"]),
+        evolution,
+        recorder,
+        None if stopping is None else parse("early_stopping", stopping),
+        _with_progress(callbacks, progress, epochs),
+        settings["shuffle"],
+        extra["start"],
+    )
+    return _run(training, epochs)
 
 
 def _run(training: _Training, last_epoch: int) -> Run:
