@@ -19,7 +19,9 @@ def test_the_same_call_gives_the_same_numbers():
 
 
 def test_every_part_of_the_name_makes_another_stream():
-    calls = [(seed, stream, step, index) for seed in (0, 1) for stream in ("a", "b") for step in (0, 1) for index in (0, 1)]
+    calls = [
+        (seed, stream, step, index) for seed in (0, 1) for stream in ("a", "b") for step in (0, 1) for index in (0, 1)
+    ]
     drawn = {Streams(seed).host(stream, step, index).random() for seed, stream, step, index in calls}
     assert len(drawn) == len(calls)
 

@@ -74,6 +74,10 @@ class Backend(ABC):
         if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"dtype={dtype} is not possible; use float32 or float64")
 
+    def __reduce__(self) -> Any:
+        # Made again where it is loaded: its scratch arrays and number of threads belong to that process.
+        return type(self), (self.dtype.name,)
+
     # -- arrays ----------------------------------------------------------------------------------------------
 
     @abstractmethod

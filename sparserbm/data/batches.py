@@ -74,4 +74,4 @@ def blocks(backend: Backend, X: np.ndarray, size: int = BLOCK) -> Iterator[tuple
     """Cut `X`, (n_samples, n_features), into unit-major blocks on the device, for a pass without training."""
     for start in range(0, len(X), size):
         part = slice(start, min(start + size, len(X)))
-        yield part, backend.asarray(np.ascontiguousarray(X[part].T))
+        yield part, backend.asarray(X[part].T, backend.dtype)

@@ -54,8 +54,9 @@ class CD(Algorithm):
     visible_bias: str = "data"
 
     def __post_init__(self) -> None:
-        if isinstance(self.k, bool) or not isinstance(self.k, int) or self.k < 1:
+        if isinstance(self.k, bool) or not isinstance(self.k, (int, np.integer)) or self.k < 1:
             raise ValueError(f"k={self.k!r} is not possible; use an integer of at least 1")
+        object.__setattr__(self, "k", int(self.k))
         for name, known in (("positive", STATISTICS), ("negative", STATISTICS), ("chain", STATISTICS)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not possible; use one of {', '.join(known)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -35,11 +36,12 @@ def describe_run(
         "zone": zone,
         "training": texts | settings,
         "seed": model.seed,
-        "versions": versions(),
+        "versions": dict(versions()),
     }
     return config if name is None else {"name": name} | config
 
 
+@functools.cache  # asking the installed packages takes longer than a small epoch
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide the numbers."""
     found = {"python": platform.python_version()}

@@ -64,12 +64,11 @@ def results(threads, n_pre, n_post, count, n):
     bias, mean, drawn = np.ones(n_post, np.float32), np.empty_like(y), np.empty_like(y)
     pairs = [SignedPair(-1.0, x, y), SignedPair(0.5, x + 1, y), SignedPair(2.0, x[:, : n // 2 + 1], y[:, : n // 2 + 1])]
     found = [mean, drawn]
-    with library.active():
-        library.spmm(connections, connections.weight, x, mean, bias, "sigmoid", sample=drawn, key=KEY)
-        gate = Gate("tanh", np.tanh(x))
-        found.append(library.spmm_t(connections, connections.weight, y, np.empty_like(x), gate=gate))
-        for chosen in (pairs[:1], pairs[:2], pairs):
-            found.append(library.sddmm(connections, chosen, np.empty(count, np.float32)))
+    library.spmm(connections, connections.weight, x, mean, bias, "sigmoid", sample=drawn, key=KEY)
+    gate = Gate("tanh", np.tanh(x))
+    found.append(library.spmm_t(connections, connections.weight, y, np.empty_like(x), gate=gate))
+    for chosen in (pairs[:1], pairs[:2], pairs):
+        found.append(library.sddmm(connections, chosen, np.empty(count, np.float32)))
     return [array.tobytes() for array in found]
 
 
@@ -89,9 +88,27 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch, size, always):
     assert results(1, *size) == results(2, *size)
 
 
-def test_a_thread_limit_is_given_back():
-    numba = pytest.importorskip("numba")
-    before = numba.get_num_threads()
-    with get_backend("numpy", threads=1).active():
-        assert numba.get_num_threads() == 1
-    assert numba.get_num_threads() == before
+def test_an_error_in_a_worker_reaches_the_caller_after_all_ranges_are_done():
+    from sparserbm.backends.threads import run_rows
+
+    seen = []
+
+    def kernel(start, stop, marker):
+        if start == 1:
+            raise ValueError(f"rows {start} to {stop} of {marker}")
+        seen.append((start, stop))
+
+    with pytest.raises(ValueError, match="rows 1 to 2 of a"):
+        run_rows(kernel, [0, 1, 2, 3], ("a",))
+    assert sorted(seen) == [(0, 1), (2, 3)]
+
+
+def test_worker_threads_are_made_again_in_a_forked_child(monkeypatch):
+    from sparserbm.backends import threads
+
+    seen = []
+    threads.run_rows(lambda start, stop: seen.append(start), [0, 1, 2], ())
+    monkeypatch.setattr(threads, "_owner", -1)  # what a child finds: a list of workers that do not run here
+    threads.run_rows(lambda start, stop: seen.append(start), [0, 1, 2], ())
+    assert sorted(seen) == [0, 0, 1, 1]
+    assert len(threads._workers) == 1

@@ -133,9 +133,7 @@ def test_the_compiled_sigmoid_is_accurate_in_its_tails():
     exact = ACTIVATIONS["sigmoid"](z.astype(float))
     out = connections.backend.spmm(connections, connections.weight, z, np.empty_like(z), activation="sigmoid")
     assert np.abs(out / exact - 1).max() <= 2e-6
-    far = connections.backend.spmm(
-        connections, connections.weight, 100 * z, np.empty_like(z), activation="sigmoid"
-    )
+    far = connections.backend.spmm(connections, connections.weight, 100 * z, np.empty_like(z), activation="sigmoid")
     assert far[0, 0] < 1e-37
     assert far[0, -1] == 1
 
