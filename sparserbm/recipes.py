@@ -59,6 +59,8 @@ class Recipe:
         Let the penalties act on biases too.
     epochs, batch_size, snapshot_every, seed : int
     zone : text, optional
+    image_shape : (rows, columns), optional
+        For files of images that do not say it.
     backend : str
     threads : int, optional
     """
@@ -98,6 +100,10 @@ class Recipe:
         for field in dataclasses.fields(self):  # JSON and TOML know lists only
             if isinstance(getattr(self, field.name), list):
                 object.__setattr__(self, field.name, tuple(getattr(self, field.name)))
+        if isinstance(self.hidden, int):
+            object.__setattr__(self, "hidden", (self.hidden,))
+        if self.image_shape is not None and len(self.image_shape) != 2:
+            raise ValueError(f"image_shape={self.image_shape} is not possible; give rows and columns, e.g. 28,28")
         if not self.hidden or (self.model == "rbm" and len(self.hidden) != 1):
             raise ValueError(f"hidden={self.hidden} is not possible: an RBM has one hidden layer, an MLP at least one")
         if sum(given is not None for given in (self.epsilon, self.density, self.wiring)) > 1:
@@ -116,8 +122,10 @@ class Recipe:
         """An untrained model for `data`."""
         backend = get_backend(self.backend, threads=self.threads)
         wiring: Any = self.wiring
-        if wiring is None:
-            wiring = ErdosRenyi(density=self.density) if self.density else ErdosRenyi(epsilon=self.epsilon or 11)
+        if wiring is None and self.density is not None:
+            wiring = ErdosRenyi(density=self.density)
+        elif wiring is None:
+            wiring = ErdosRenyi(epsilon=11 if self.epsilon is None else self.epsilon)
         if self.model == "rbm":
             visible, hidden = rule_class("unit", self.visible)(data.n_features), rule_class("unit", "bernoulli")
             weights = "set_rbm" if self.weights is None else self.weights
@@ -183,21 +191,20 @@ def resume_recipe(folder: str | os.PathLike, epochs: int, **watching: Any) -> Ru
             f"run {folder} was not made from a recipe; resume it in Python with sparserbm.resume(folder, X)"
         )
     recipe = Recipe(**config["recipe"])
-    backend = get_backend(recipe.backend, threads=recipe.threads)
+    threads = recipe.threads and min(recipe.threads, os.cpu_count() or 1)  # it may go on at a smaller machine
+    backend = get_backend(recipe.backend, threads=threads)
     return resume(folder, recipe.load_data(), epochs=epochs, backend=backend, **watching)
 
 
 @functools.lru_cache(maxsize=2)  # a worker of a study trains many runs on the same data
 def _load(name: str, scale: str, folder: str | None, share: float, shape: tuple[int, int] | None) -> Dataset:
-    data = load_dataset(name, scale=scale, folder=folder)
+    data = load_dataset(name, scale=scale, folder=folder, hold_out=share)
     if shape is not None:
         data = dataclasses.replace(data, image_shape=(shape[0], shape[1]))
     if data.y is not None:
         classes, y = np.unique(data.y, return_inverse=True)
         y_test = None if data.y_test is None else _class_numbers(classes, data.y_test, data.name)
         data = dataclasses.replace(data, y=y, y_test=y_test)
-    if data.X_test is None and share > 0:
-        data = _hold_out(data, share)
     return data
 
 
@@ -207,15 +214,3 @@ def _class_numbers(classes: np.ndarray, labels: np.ndarray, name: str) -> np.nda
     if len(unknown):
         raise ValueError(f"the test set of {name} has labels that no training sample has: {unknown[:5].tolist()}")
     return numbers
-
-
-def _hold_out(data: Dataset, share: float) -> Dataset:
-    if not 0 <= share < 1:
-        raise ValueError(f"validation={share} is out of range; use a share in [0, 1)")
-    n_test = max(1, round(share * len(data.X)))
-    if n_test >= len(data.X):
-        raise ValueError(f"{data.name} has {len(data.X)} samples: too few to hold out {share:.0%}; use validation=0")
-    order = np.random.Generator(np.random.Philox(0)).permutation(len(data.X))
-    test, rest = np.sort(order[:n_test]), np.sort(order[n_test:])
-    y, y_test = (None, None) if data.y is None else (data.y[rest], data.y[test])
-    return dataclasses.replace(data, X=data.X[rest], y=y, X_test=data.X[test], y_test=y_test)

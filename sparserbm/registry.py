@@ -113,6 +113,26 @@ def to_text(value: Any) -> str:
     )
 
 
+def describe(value: Any, strict: bool = True) -> Any:
+    """`value` for a config: rules as texts, None and sequences as such.
+
+    Parameters
+    ----------
+    strict : bool
+        A rule without a text is an error (nobody could make it again from the config); otherwise its repr stands.
+    """
+    if value is None:
+        return None
+    if isinstance(value, (tuple, list)):
+        return [describe(item, strict) for item in value]
+    try:
+        return value if isinstance(value, str) else to_text(value)
+    except TypeError:
+        if strict:
+            raise
+        return repr(value)
+
+
 def _lookup(kind: str, name: str) -> Callable[..., Any]:
     rules = _RULES.get(kind, {})
     if name not in rules:

@@ -10,6 +10,7 @@ Source: Salmon, Moraes, Dror and Shaw (2011), "Parallel random numbers: as easy 
 
 from __future__ import annotations
 
+import functools
 import operator
 import zlib
 from typing import NamedTuple
@@ -62,8 +63,13 @@ class Streams:
 
     def draws(self, stream: str, step: int) -> Draws:
         """Keys for draws on the device at one step of a stream."""
-        words = np.random.SeedSequence([self.seed, zlib.crc32(stream.encode())]).generate_state(2, np.uint32)
-        return Draws(int(words[0]), int(words[1]), step % 2**32)
+        return Draws(*_philox_key(self.seed, stream), step % 2**32)
+
+
+@functools.lru_cache(maxsize=64)  # asked at every step; making it takes as long as a small product
+def _philox_key(seed: int, stream: str) -> tuple[int, int]:
+    words = np.random.SeedSequence([seed, zlib.crc32(stream.encode())]).generate_state(2, np.uint32)
+    return int(words[0]), int(words[1])
 
 
 def distinct_ranks(generator: np.random.Generator, n_places: int, count: int) -> np.ndarray:

@@ -189,9 +189,10 @@ class RunWriter:
         self.run = Run(dict(config, format=FORMAT), [], {}, self.folder)
         if self.folder is None:
             return
+        json.dumps(self.run.config)  # fails before anything is written or removed
         prepare_folder(self.folder, overwrite)
-        (self.folder / "topology").mkdir(parents=True)
         self.write_config()
+        (self.folder / "topology").mkdir()
 
     @classmethod
     def reopen(cls, folder: str | os.PathLike, epoch: int) -> RunWriter:

@@ -7,6 +7,7 @@ state from it. ``resolve_schedule(0.1)`` and ``resolve_schedule("linear(0, 1e-3,
 from __future__ import annotations
 
 import math
+import numbers
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -151,7 +152,7 @@ def resolve_schedule(given: Any, what: str, low: float = 0.0, high: float = math
     ValueError
         If a value is not finite or out of the range; the message calls the quantity `what`.
     """
-    if isinstance(given, (int, float)) and not isinstance(given, bool):
+    if isinstance(given, numbers.Real) and not isinstance(given, bool):
         given = Constant(float(given))
     schedule = resolve("schedule", given)
     if not isinstance(schedule, Schedule):
@@ -214,6 +215,10 @@ class Window(Trigger):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "trigger", resolve("trigger", self.trigger))
+        if not isinstance(self.trigger, Trigger):
+            raise TypeError(f"{self.trigger!r} is no trigger; give e.g. every(epochs=1)")
+        if self.stop is not None and self.stop < self.start:
+            raise ValueError(f"a window from {self.start} to {self.stop} is empty; use stop >= start")
 
     def _open(self, count: int) -> bool:
         return self.start <= count and (self.stop is None or count <= self.stop)

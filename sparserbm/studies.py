@@ -128,6 +128,9 @@ def study(
     if seeds < 1:
         raise ValueError(f"seeds={seeds} is not possible; use at least 1")
     cells = list(_cells(data, models, l2, seeds, epochs, folder, settings or {}))
+    names = [name for name, _, _ in cells]
+    if len(set(names)) < len(names):
+        raise ValueError(f"models {tuple(models)} or strengths {tuple(l2)} repeat themselves; give each once")
     out.mkdir(parents=True, exist_ok=True)
     say = progress or (lambda line: None)
     say(f"{len(cells)} runs into {out}")
@@ -157,7 +160,7 @@ def draw(found: Study) -> list[Path]:
     from sparserbm.plotting import plot, report
 
     first = {(run.config["study"]["model"], str(run.config["study"]["l2"])): run for run in reversed(found.runs)}
-    some = [first[key] for key in dict.fromkeys(first) if key in first][::-1]
+    some = list(first.values())[::-1]
     paths = []
     lacking = {need for need, has in NEEDS.items() if not all(has(run) for run in some)}
     for name, needs in FIGURES.items():
@@ -224,7 +227,7 @@ def _one_run(recipe: Recipe, cell: dict[str, Any], folder: Path, name: str, over
 
 
 def _epochs_done(folder: Path, recipe: Recipe) -> int:
-    """Epochs of the checkpoint of a run with this recipe (0: none yet).
+    """Epochs that a run with this recipe has behind it (0: no checkpoint yet).
 
     Raises
     ------
@@ -289,7 +292,7 @@ def _summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
             found[key] = float(np.mean(values))
             found[f"{key}_sd"] = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
     for verdict in ("positive", "negative", "none"):
-        found[verdict] = sum(row.get("verdict") == verdict for row in rows)
+        found[verdict] = sum(row.get("verdict") == verdict for row in rows if row["status"] == "finished")
     return found
 
 

@@ -33,7 +33,7 @@ def states(n):
 
 
 def wired(backend, n_pre, n_post, count, seed=0, dtype="float64"):
-    """Connections at `count` places chosen by NumPy, with normal weights; `backend` is a name or an object."""
+    """Connections at `count` places chosen by NumPy, with normal weights."""
     random = np.random.default_rng(seed)
     keys = np.sort(random.choice(n_pre * n_post, count, replace=False)).astype(np.int64)
     backend = get_backend(backend, dtype)

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,6 +61,7 @@ def test_numbers_and_texts_become_schedules():
     assert resolve_schedule(0.3, "zeta") == Constant(0.3)
     assert resolve_schedule("linear(0, 1, 5)", "zeta") == Linear(0, 1, 5)
     assert resolve_schedule(1, "zeta", 0, 1)(7) == 1.0
+    assert resolve_schedule(np.float32(0.5), "zeta") == Constant(0.5)
 
 
 @pytest.mark.parametrize(
@@ -94,3 +96,7 @@ def test_a_window_includes_both_ends():
     window = Window("every(epochs=2)", start=4, stop=8)
     assert [epoch for epoch in range(20) if window.after_epoch(epoch)] == [4, 6, 8]
     assert [step for step in range(20) if Window(Every(steps=5), start=7).after_step(step)] == [10, 15]
+    with pytest.raises(ValueError, match="a window from 5 to 4 is empty; use stop >= start"):
+        Window("every(epochs=1)", 5, 4)
+    with pytest.raises(TypeError, match=r"3 is no trigger; give e.g. every\(epochs=1\)"):
+        Window(3)

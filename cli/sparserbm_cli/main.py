@@ -54,7 +54,7 @@ def main() -> None:
         if isinstance(error, click.UsageError) and error.ctx is not None:
             click.echo(error.ctx.get_usage(), err=True)
         _fail(error.format_message(), error.exit_code)
-    except (ValueError, TypeError, OSError, FloatingPointError, MemoryError) as error:
+    except (ValueError, TypeError, OSError, FloatingPointError, MemoryError, ImportError) as error:
         _fail(" ".join(str(error).split()) or type(error).__name__, 1)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from typing import Any
 
 from sparserbm.backends.base import Backend, Gate, Indexed, Rows, SignedPair, Workspace
 
@@ -13,7 +12,7 @@ __all__ = ["Backend", "Gate", "Indexed", "Rows", "SignedPair", "Workspace", "get
 NAMES = ("auto", "numpy", "reference")
 
 
-def get_backend(name: str | Backend = "auto", dtype: str = "float32", threads: int | None = None) -> Backend:
+def get_backend(name: str | Backend = "auto", dtype: str | None = None, threads: int | None = None) -> Backend:
     """The backend called `name`; a backend object passes through.
 
     Parameters
@@ -21,7 +20,8 @@ def get_backend(name: str | Backend = "auto", dtype: str = "float32", threads: i
     name : {"auto", "numpy", "reference"} or Backend
         ``"numpy"`` runs compiled kernels on the CPU, ``"reference"`` plain NumPy (slow; the oracle of the tests).
         ``"auto"`` takes numpy, or reference where numba is not installed.
-    dtype : {"float32", "float64"}
+    dtype : {"float32", "float64"}, optional
+        float32 by default; a backend object must have this one.
     threads : int, optional
         Upper bound for the numpy backend.
 
@@ -31,7 +31,10 @@ def get_backend(name: str | Backend = "auto", dtype: str = "float32", threads: i
         If there is no such backend, or numba is missing for ``"numpy"``.
     """
     if isinstance(name, Backend):
+        if dtype is not None and name.dtype != dtype:
+            raise ValueError(f"this backend computes in {name.dtype}, not in {dtype}; make it with dtype={dtype!r}")
         return name
+    dtype = dtype or "float32"
     if name not in NAMES:
         raise ValueError(f"unknown backend {name!r}; known: {', '.join(NAMES)}")
     has_numba = importlib.util.find_spec("numba") is not None
@@ -46,8 +49,3 @@ def get_backend(name: str | Backend = "auto", dtype: str = "float32", threads: i
     from sparserbm.backends.numpy_backend import NumpyBackend
 
     return NumpyBackend(dtype, threads)
-
-
-def describe(backend: Backend) -> dict[str, Any]:
-    """Name and number type, as written into a run's config."""
-    return {"name": backend.name, "dtype": str(backend.dtype)}

@@ -24,8 +24,8 @@ class ReferenceBackend(Backend):
 
     def asarray(self, array: Any, dtype: Any = None) -> np.ndarray:
         array = np.asarray(array)
-        if dtype is None and array.dtype.kind == "f":
-            dtype = self.dtype
+        if dtype is None:  # files may hold numbers of the other byte order, which no kernel takes
+            dtype = self.dtype if array.dtype.kind == "f" else array.dtype.newbyteorder("=")
         return np.ascontiguousarray(array, dtype=dtype)
 
     def to_numpy(self, array: Any) -> np.ndarray:

@@ -21,6 +21,7 @@ NAMES = ("digits", *OPENML_NAMES)
 
 # The split belongs to the data set: it must not move with the seed of a run.
 _DIGITS_SPLIT_SEED = 0
+_HOLD_OUT_SEED = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +74,7 @@ def load_dataset(
     scale: str = "unit",
     folder: str | os.PathLike | None = None,
     seed: int = 0,
+    hold_out: float = 0.0,
 ) -> Dataset:
     """Load a data set by its name, or from a file, and scale it.
 
@@ -91,6 +93,9 @@ def load_dataset(
         Where to look first for mnist and fashion-mnist; for a file, where a relative path starts.
     seed : int
         Of the draw of ``scale="stochastic"``; nothing else depends on it.
+    hold_out : float in [0, 1)
+        Share of the samples that becomes the test set where the data bring none; always the same samples. They are
+        taken out before the statistics of the scaling.
 
     Raises
     ------
@@ -103,6 +108,10 @@ def load_dataset(
     check_mode(scale)
     name, raw = _read(name_or_path, folder)
     _check(raw, name)
+    if not 0 <= hold_out < 1:
+        raise ValueError(f"hold_out={hold_out} is out of range; use a share in [0, 1)")
+    if raw.X_test is None and hold_out > 0:
+        raw = _split(raw, name, hold_out)
     X_test = None if raw.X_test is None else scale_features(raw.X_test, scale, reference=raw.X, seed=seed)
     return Dataset(
         name=name,
@@ -147,6 +156,17 @@ def _read(name_or_path: str | os.PathLike, folder: str | os.PathLike | None) -> 
             f"or the path of a file with one of the suffixes {SUFFIXES}"
         )
     return path.name, read_file(path)
+
+
+def _split(raw: RawData, name: str, share: float) -> RawData:
+    n_samples = len(raw.X)
+    n_test = max(1, round(share * n_samples))
+    if n_test >= n_samples:
+        raise ValueError(f"{name} has {n_samples} samples: too few to hold out {share:.0%}; hold out less, or nothing")
+    order = np.random.Generator(np.random.Philox(_HOLD_OUT_SEED)).permutation(n_samples)
+    test, rest = np.sort(order[:n_test]), np.sort(order[n_test:])
+    y, y_test = (None, None) if raw.y is None else (raw.y[rest], raw.y[test])
+    return RawData(raw.X[rest], y, raw.X[test], y_test, raw.image_shape)
 
 
 def _check(raw: RawData, name: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sparserbm.estimators.sparse_estimator import FLOATS, SparseEstimator, check_epochs, dtype_of
+from sparserbm.estimators.sparse_estimator import FLOATS, SparseEstimator, check_epochs
 from sparserbm.models.mlp import MLP
 from sparserbm.network.units import Identity, ReLU, Sigmoid, Softmax, Tanh, Units
 from sparserbm.training import SGD, Adam, Backprop, EarlyStopping
@@ -143,7 +143,7 @@ class SparseMLP(SparseEstimator):
             weights=self.weights,
             seed=self._seed(),
             backend=self.backend,
-            dtype=dtype_of(X),
+            dtype=self._dtype(X),
         )
 
     def _learn(self, model: MLP, X: np.ndarray, y: np.ndarray, **settings: Any) -> Self:

@@ -126,6 +126,7 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):
         classes : (n_classes,) array
             All labels that will ever come; needed at the first call.
         """
+        self._check_partial()
         fresh = not hasattr(self, "model_")
         if fresh and classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit.")

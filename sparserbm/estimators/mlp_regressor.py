@@ -38,6 +38,7 @@ class SparseMLPRegressor(RegressorMixin, SparseMLP):
 
         A call is an epoch: see `SparseRBM.partial_fit` for what that means for the evolution.
         """
+        self._check_partial()
         fresh = not hasattr(self, "model_")
         X, y = validate_data(self, X, y, dtype=FLOATS, multi_output=True, y_numeric=True, reset=fresh)
         y = self._targets(y)

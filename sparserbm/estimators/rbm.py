@@ -10,7 +10,7 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from sparserbm.data.batches import blocks
-from sparserbm.estimators.sparse_estimator import FLOATS, SparseEstimator, check_epochs, dtype_of
+from sparserbm.estimators.sparse_estimator import FLOATS, SparseEstimator, check_epochs
 from sparserbm.models.likelihood import pseudo_likelihood
 from sparserbm.models.rbm import RBM
 from sparserbm.network.units import Bernoulli
@@ -166,6 +166,7 @@ class SparseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SparseEstimat
         A call is an epoch: ``evolution="set"`` replaces connections between any two calls. With small batches,
         evolve after so many steps instead: ``evolution="set(when=every(steps=500))"``.
         """
+        self._check_partial()
         return self._learn(X, epochs=1, fresh=not hasattr(self, "model_"))
 
     def _learn(self, X: Any, epochs: int, fresh: bool) -> Self:
@@ -173,7 +174,7 @@ class SparseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SparseEstimat
         if fresh:
             scaler = MinMaxScaler(clip=True).fit(X) if self.scale else None
             units, wiring = (Bernoulli(X.shape[1]), Bernoulli(self.n_components)), self._wiring()
-            model = RBM(*units, wiring=wiring, seed=self._seed(), backend=self.backend, dtype=dtype_of(X))
+            model = RBM(*units, wiring=wiring, seed=self._seed(), backend=self.backend, dtype=self._dtype(X))
             self._n_draws = 0
         else:
             scaler, model = self.scaler_, self.model_

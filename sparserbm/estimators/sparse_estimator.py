@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
+from sparserbm.backends import Backend
 from sparserbm.evolution import SET, Evolution
 from sparserbm.models.base import Model
 from sparserbm.network.wiring import Dense, ErdosRenyi
@@ -121,6 +122,18 @@ class SparseEstimator(BaseEstimator):
             run.metrics = [*follows.metrics, *run.metrics[1:]]  # the first line is the last one of `follows` again
         self.model_, self.run_, self.n_iter_ = model, run, len(run.metrics) - 1
 
+    def _dtype(self, X: np.ndarray) -> str | None:
+        """The number type of a model for `X`: that of a backend object, else of the data, as scikit-learn's do."""
+        if isinstance(self.backend, Backend):
+            return None
+        return "float32" if X.dtype == np.float32 else "float64"
+
+    def _check_partial(self) -> None:
+        """Nobody knows which call of partial_fit is the last."""
+        evolution = self._evolution()
+        if evolution is not None and evolution.last != "none":
+            raise ValueError(f"last={evolution.last!r} would end every call of partial_fit; use last='none', or fit")
+
     @property
     def history_(self) -> dict[str, np.ndarray]:
         """Metrics as columns with one entry an epoch, epoch 0 (before training) first."""
@@ -140,11 +153,6 @@ class SparseEstimator(BaseEstimator):
         if number == 0 and zone is not None:
             table["zone"] = learning_index(table["fan_out"], zone, pattern.n_places)
         return table
-
-
-def dtype_of(X: np.ndarray) -> str:
-    """The number type that a model for `X` computes in: that of the data, as scikit-learn's estimators do."""
-    return "float32" if X.dtype == np.float32 else "float64"
 
 
 def check_epochs(name: str, given: Any) -> None:

@@ -92,10 +92,6 @@ class Evolution:
         """Evolve if that is due after `step` mini-batches."""
         return self.evolve(model, coactivity, step) if self.when.after_step(step) else EvolutionReport()
 
-    def after_epoch(self, model: Model, coactivity: Sequence[Coactivity] | None, epoch: int) -> EvolutionReport:
-        """Evolve if that is due at the end of `epoch`."""
-        return self.evolve(model, coactivity, model.step) if self.when.after_epoch(epoch) else EvolutionReport()
-
     def finish(self, model: Model, coactivity: Sequence[Coactivity] | None = None) -> EvolutionReport:
         """What `last` asks for, once training is over."""
         if self.last == "none":
@@ -130,14 +126,23 @@ class Evolution:
         layer = model.connections[number]
         pattern = layer.pattern
         count = int(round(self.zeta_at(step) * len(pattern), 6))  # 0.29 * 100 is 28.999999999999996
-        keep = ~self.drop.select(view, count, model.streams.host("drop", step, number))
+        if regrow and not self.allow_return:  # a nearly full layer has less room than it would lose
+            count = min(count, pattern.n_places - len(pattern))
+        drop = np.asarray(self.drop.select(view, count, model.streams.host("drop", step, number)))
+        if drop.shape != (len(pattern),) or drop.dtype != bool:
+            raise ValueError(
+                f"drop rule {self.drop} must give one True or False for each of {len(pattern)} connections, not "
+                f"{drop.dtype} of shape {drop.shape}"
+            )
+        keep = ~drop
         if not regrow:
             return RewirePlan(keep, np.empty(0, np.int64), np.empty(0))
+        count = int(drop.sum())
         occupied = pattern.keys[keep] if self.allow_return else pattern.keys
-        # Without return, a nearly full layer may have less room than it lost.
-        count = min(len(keep) - int(keep.sum()), pattern.n_places - len(occupied))
         request = GrowRequest(layer.n_pre, layer.n_post, occupied, count, signal, model.backend)
         grown = self.grow.propose(request, model.streams.host("grow", step, number))
+        if len(grown) != count:
+            raise ValueError(f"grow rule {self.grow} gave {len(grown)} places and was asked for {count}")
         post = grown // layer.n_pre
         fan_in = np.bincount(view.post[keep], minlength=layer.n_post) + np.bincount(post, minlength=layer.n_post)
         birth = model.streams.host("birth", step, number)

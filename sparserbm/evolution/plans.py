@@ -37,10 +37,7 @@ class RewirePlan:
     def check(self, connections: Connections) -> None:
         """Raise ValueError if the plan does not fit the layer (`Connections.rewire` checks the places)."""
         if self.keep.shape != (len(connections),) or self.keep.dtype != bool:
-            raise ValueError(
-                f"a drop rule must give one True or False for each of {len(connections)} connections, not "
-                f"{self.keep.dtype} of shape {self.keep.shape}"
-            )
+            raise ValueError(f"the plan is for {self.keep.size} connections, the layer has {len(connections)}")
         if self.weight.shape != self.grown.shape or not np.isfinite(self.weight).all():
             raise ValueError(f"a birth rule must give one finite weight for each of {self.n_grown} new connections")
 

@@ -13,7 +13,7 @@ from sparserbm.network.slots import Slots
 from sparserbm.network.units import Units
 from sparserbm.network.weights import WeightScale
 from sparserbm.network.wiring import Wiring
-from sparserbm.registry import resolve, to_text
+from sparserbm.registry import describe, resolve
 from sparserbm.rng import Streams
 
 
@@ -29,6 +29,8 @@ class Model(ABC):
         Slot ``"bias"`` of every layer that has biases.
     step, epoch : int
         Mini-batches and epochs that the model has been trained for.
+    origin : dict
+        Texts of the rules that drew the first wiring and biases, for the record.
     """
 
     kind: str
@@ -36,11 +38,12 @@ class Model(ABC):
     connections: list[Connections]
     biases: list[Slots]
 
-    def __init__(self, seed: int, backend: str | Backend, dtype: str):
+    def __init__(self, seed: int, backend: str | Backend, dtype: str | None):
         self.streams = Streams(seed)
         self.backend = get_backend(backend, dtype)
         self.step = 0
         self.epoch = 0
+        self.origin: dict[str, Any] = {}
 
     @property
     def seed(self) -> int:
@@ -68,12 +71,16 @@ class Model(ABC):
         """Draw the first pattern and weights of a layer from the host streams of the seed."""
         first: Wiring = resolve("wiring", wiring)
         scale: WeightScale = resolve("weights", weights)
+        for given, kind in ((first, Wiring), (scale, WeightScale)):
+            if not isinstance(given, kind):
+                raise TypeError(f"{given!r} is no {kind.__name__}; give a rule or its text")
         n_pre, n_post = self.units[layer].n, self.units[layer + 1].n
         pattern = first.pattern(n_pre, n_post, self.streams.host("wiring", 0, layer))
-        given = first.weights()
-        if given is None:
-            given = scale.draw(self.streams.host("weights", 0, layer), pattern.fan_in()[pattern.post], n_pre)
-        return Connections(self.backend, pattern, given, scale)
+        self.origin.setdefault("wiring", []).append(describe(first, strict=False))
+        values = first.weights()
+        if values is None:
+            values = scale.draw(self.streams.host("weights", 0, layer), pattern.fan_in()[pattern.post], n_pre)
+        return Connections(self.backend, pattern, values, scale)
 
     def bias_slots(self, values: np.ndarray) -> Slots:
         slots = Slots(self.backend, len(values))
@@ -90,12 +97,13 @@ class Model(ABC):
             if not bool(xp.isfinite(slots["bias"]).all()):
                 raise FloatingPointError("biases are NaN or infinite")
 
-    def describe(self) -> dict[str, Any]:
-        """Everything needed to build a model of this shape again, ready for JSON."""
+    def describe(self, strict: bool = True) -> dict[str, Any]:
+        """What a model of this shape is made of, ready for JSON; `strict` as in `registry.describe`."""
         return {
             "kind": self.kind,
-            "units": [to_text(units) for units in self.units],
-            "weights": [to_text(layer.weights_rule) for layer in self.connections],
+            "units": describe(self.units, strict),
+            "weights": describe([layer.weights_rule for layer in self.connections], strict),
+            "origin": self.origin,
             "seed": self.seed,
             "dtype": str(self.backend.dtype),
         }

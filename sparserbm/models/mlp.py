@@ -14,7 +14,7 @@ from sparserbm.models.base import Model, resolve_units
 from sparserbm.network.units import Identity, Softmax, Units
 from sparserbm.network.weights import WeightScale
 from sparserbm.network.wiring import Dense, ErdosRenyi, Wiring
-from sparserbm.registry import resolve
+from sparserbm.registry import describe, resolve
 
 
 class MLP(Model):
@@ -34,7 +34,8 @@ class MLP(Model):
     seed : int
         All randomness of the model depends on it alone.
     backend : {"auto", "numpy", "reference"} or Backend
-    dtype : {"float32", "float64"}
+    dtype : {"float32", "float64"}, optional
+        That of a backend object, else float32.
     """
 
     kind = "mlp"
@@ -47,7 +48,7 @@ class MLP(Model):
         biases: WeightScale | str | Sequence[WeightScale | str] = "zero",
         seed: int = 0,
         backend: str | Backend = "auto",
-        dtype: str = "float32",
+        dtype: str | None = None,
     ):
         super().__init__(seed, backend, dtype)
         if len(units) < 2:
@@ -70,7 +71,9 @@ class MLP(Model):
     def _draw_bias(self, layer: int, scale: Any) -> Any:
         pattern = self.connections[layer].pattern
         generator = self.streams.host("biases", 0, layer)
-        return self.bias_slots(resolve("weights", scale).draw(generator, pattern.fan_in(), pattern.n_pre))
+        scale = resolve("weights", scale)
+        self.origin.setdefault("biases", []).append(describe(scale, strict=False))
+        return self.bias_slots(scale.draw(generator, pattern.fan_in(), pattern.n_pre))
 
     @property
     def bias_layers(self) -> tuple[int, ...]:
@@ -105,7 +108,7 @@ class MLP(Model):
 
 
 def _is_one(rule: Any) -> bool:
-    return isinstance(rule, (str, Wiring, WeightScale))
+    return not isinstance(rule, (list, tuple))
 
 
 def _each(rules: Any, what: str, n_layers: int) -> list[Any]:

@@ -31,7 +31,8 @@ class RBM(Model):
     seed : int
         All randomness of the model depends on it alone.
     backend : {"auto", "numpy", "reference"} or Backend
-    dtype : {"float32", "float64"}
+    dtype : {"float32", "float64"}, optional
+        That of a backend object, else float32.
 
     Examples
     --------
@@ -52,7 +53,7 @@ class RBM(Model):
         weights: WeightScale | str = "set_rbm",
         seed: int = 0,
         backend: str | Backend = "auto",
-        dtype: str = "float32",
+        dtype: str | None = None,
     ):
         super().__init__(seed, backend, dtype)
         self.units = (resolve_units(visible), resolve_units(hidden))

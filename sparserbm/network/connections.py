@@ -109,7 +109,7 @@ class Connections:
         self.pattern = pattern
         self.weights_rule = weights_rule
         self.slots = Slots(backend, len(pattern))
-        self.slots["weight"] = np.asarray(weight, dtype=backend.dtype)
+        self.slots["weight"] = backend.asarray(weight, backend.dtype)
         self.slots["born"] = np.zeros(len(pattern), dtype=np.int32)
 
     def __len__(self) -> int:

@@ -36,6 +36,7 @@ class Units(ABC):
     def __post_init__(self) -> None:
         if isinstance(self.n, bool) or not isinstance(self.n, (int, np.integer)) or self.n < 1:
             raise ValueError(f"{type(self).__name__}({self.n!r}): the number of units must be an integer of at least 1")
+        object.__setattr__(self, "n", int(self.n))  # NumPy's integers have no JSON
 
     def draw(self, backend: Backend, mean: Any, key: DrawKey, out: Any) -> Any:
         """Draw states around `mean`, (n, n_samples), into `out`."""

@@ -30,6 +30,7 @@ ABSENT = "#d4d4d4"
 CATEGORIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 RC: dict[Any, Any] = {
+    "text.parse_math": False,  # names of runs may have dollar signs
     "font.size": 10,
     "axes.titlesize": 10,
     "axes.labelsize": 10,

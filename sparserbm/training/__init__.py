@@ -1,11 +1,11 @@
 """The one training loop, and the two ways to get coactivity."""
 
 from sparserbm.training.backprop import Backprop
+from sparserbm.training.begin import resume, train
 from sparserbm.training.callbacks import EarlyStopping
 from sparserbm.training.cd import CD
 from sparserbm.training.checkpoint import load_model
 from sparserbm.training.errors import DivergenceError
-from sparserbm.training.loop import resume, train
 from sparserbm.training.losses import CrossEntropy, SquaredError
 from sparserbm.training.optimizers import SGD, Adam
 from sparserbm.training.zone import Central, Deviation, Rectangle

@@ -79,6 +79,8 @@ SHOWN = (
 class Progress:
     """Says how far training is: a bar on a terminal, plain lines otherwise, both on standard error.
 
+    With the package rich installed (extra ``progress``) the bar also shows the time that is left.
+
     Parameters
     ----------
     epochs : int
@@ -92,17 +94,44 @@ class Progress:
         self._epochs, self._every = epochs, every
         self._stream = sys.stderr if stream is None else stream
         self._shown = float("-inf")
+        self._open = False  # an unfinished line stands on the terminal
+        self._bar = _rich_bar(epochs, self._stream) if self._stream.isatty() else None
 
     def __call__(self, model: Any, metrics: dict[str, Any]) -> None:
-        epoch, terminal = metrics["epoch"], self._stream.isatty()
-        parts = [form.format(metrics[key]) for key, form in SHOWN if key in metrics]
-        text = f"epoch {epoch}/{self._epochs}  " + "  ".join(parts)
-        last = epoch >= self._epochs
-        if terminal:
-            filled = round(20 * epoch / self._epochs)
-            bar = "█" * filled + "░" * (20 - filled)
-            self._stream.write(f"\r\x1b[K{bar} {text}" + ("\n" if last else ""))
-        elif last or epoch == 1 or time.monotonic() - self._shown >= self._every:
+        epoch = metrics["epoch"]
+        text = "  ".join(form.format(metrics[key]) for key, form in SHOWN if key in metrics)
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=epoch, text=text)
+            return
+        text = f"epoch {epoch}/{self._epochs}  {text}"
+        if self._stream.isatty():
+            filled = round(20 * min(epoch / self._epochs, 1.0))
+            self._stream.write(f"\r\x1b[K{'█' * filled}{'░' * (20 - filled)} {text}")
+            self._open = True
+        elif epoch >= self._epochs or epoch == 1 or time.monotonic() - self._shown >= self._every:
             self._stream.write(text + "\n")
             self._shown = time.monotonic()
         self._stream.flush()
+
+    def close(self) -> None:
+        """End the bar, also where training ended before its last epoch."""
+        if self._bar is not None:
+            self._bar.stop()
+        elif self._open:
+            self._stream.write("\n")
+            self._stream.flush()
+
+
+def _rich_bar(epochs: int, stream: TextIO) -> Any:
+    """A started bar of the package rich, or None where it is not installed."""
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+    except ImportError:
+        return None
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[text]}"))
+    bar = Bar(*columns, console=Console(file=stream))
+    bar.add_task("epochs", total=epochs, text="")
+    bar.start()
+    return bar

@@ -127,7 +127,7 @@ class ContrastiveDivergence(Trainer):
     def _reconstruction_error(self, model: RBM, data: Any) -> Any:
         n = data.shape[1]
         mean = self._arrays.array("reconstruction", model.visible.n, n)
-        model.visible_given(self._arrays.array("h0 mean", model.hidden.n, n), mean)
+        model.visible_given(self._arrays.array("h0 sample", model.hidden.n, n), mean)
         return model.backend.squared_error(data, mean)
 
     def _pair(self, name: str, n_units: int, n_samples: int) -> tuple[Any, Any]:
@@ -145,8 +145,8 @@ class ContrastiveDivergence(Trainer):
         return {"loss": total / X.size}
 
     def compare(self, model: RBM, X: np.ndarray, validation: np.ndarray) -> dict[str, float]:
-        """Free-energy gap (validation minus training, in nats) and pseudo-likelihood on the first samples of each."""
-        seen, unseen = X[:COMPARED], validation[:COMPARED]
+        """Free-energy gap (validation minus training, in nats) and pseudo-likelihood, at most 1,000 samples each."""
+        seen, unseen = (_spread(data) for data in (X, validation))
         gap = model.free_energy(unseen).mean(dtype=np.float64) - model.free_energy(seen).mean(dtype=np.float64)
         metrics = {"free_energy_gap": float(gap)}
         if isinstance(model.visible, Bernoulli):
@@ -159,3 +159,8 @@ class ContrastiveDivergence(Trainer):
     def restore(self, state: dict[str, np.ndarray]) -> None:
         if "chains" in state:
             self._chains = self._arrays.backend.asarray(state["chains"])
+
+
+def _spread(X: np.ndarray) -> np.ndarray:
+    """At most `COMPARED` rows, evenly spaced: data may be sorted by class."""
+    return X[np.linspace(0, len(X) - 1, min(len(X), COMPARED)).astype(int)]

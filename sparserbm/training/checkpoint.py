@@ -120,6 +120,7 @@ def _rebuild(manifest: dict[str, Any], arrays: dict[str, np.ndarray], backend: s
     model.backend = get_backend(backend, described["dtype"])
     model.streams = Streams(described["seed"])
     model.step, model.epoch = manifest["step"], manifest["epoch"]
+    model.origin = described["origin"]
     model.units = tuple(resolve_units(text) for text in described["units"])
     model.connections = []
     for number, rule in enumerate(described["weights"]):
@@ -130,7 +131,7 @@ def _rebuild(manifest: dict[str, Any], arrays: dict[str, np.ndarray], backend: s
             pattern.check()
         except ValueError as error:
             raise ValueError(f"{path} is damaged: {error}") from None
-        layer = Connections(model.backend, pattern, arrays[f"{own}slots/weight"], parse("weights", rule))
+        layer = Connections(model.backend, pattern, arrays[f"{own}slots/weight"], rule and parse("weights", rule))
         _fill(layer.slots, arrays, f"{own}slots/")
         model.connections.append(layer)
     model.biases = []

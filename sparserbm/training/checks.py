@@ -7,40 +7,54 @@ from typing import Any
 import numpy as np
 
 from sparserbm.data import Dataset
-from sparserbm.evolution.engine import Evolution
 from sparserbm.models.base import Model
+from sparserbm.regularization import Penalty
 from sparserbm.runs import Run
 from sparserbm.training.algorithm import Algorithm
 from sparserbm.training.callbacks import EarlyStopping
-from sparserbm.training.optimizers import Optimizer
 
 
-def check_counts(**counts: int) -> None:
-    """Epochs, batch sizes and the like: integers of at least 1."""
+def check_counts(**counts: Any) -> dict[str, int]:
+    """Epochs, batch sizes and the like, as integers of at least 1."""
     for name, count in counts.items():
         if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
             raise ValueError(f"{name}={count!r} is not possible; use an integer of at least 1")
+    return {name: int(count) for name, count in counts.items()}
 
 
-_KINDS = {"algorithm": Algorithm, "optimizer": Optimizer, "evolution": Evolution, "early_stopping": EarlyStopping}
+def check_callbacks(callbacks: Any) -> None:
+    """A sequence of functions."""
+    if not isinstance(callbacks, (list, tuple)) or not all(callable(callback) for callback in callbacks):
+        raise TypeError(f"callbacks={callbacks!r} is not possible; give a list of functions of (model, metrics)")
 
 
-def check_kinds(rules: dict[str, Any]) -> None:
-    """Every rule is of its kind, or None."""
-    for name, kind in _KINDS.items():
-        if rules[name] is not None and not isinstance(rules[name], kind):
-            raise TypeError(f"{name}={rules[name]!r} is not possible; give a {kind.__name__} or its text")
+def check_strengths(penalties: tuple[Penalty, ...], model: Model) -> None:
+    """Where a penalty has one strength for each layer, there are as many as layers."""
+    for penalty in penalties:
+        for strength in vars(penalty).values():
+            if isinstance(strength, tuple) and len(strength) != len(model.connections):
+                raise ValueError(
+                    f"{penalty} has {len(strength)} strengths for {len(model.connections)} matrices of connections; "
+                    f"give one, or one for each"
+                )
 
 
 def check_follows(follows: Run | None, model: Model) -> None:
     """A run to go on from trained this model, and nothing else since."""
-    if follows is not None and (follows.model is not model or not follows.carry):
+    if follows is None:
+        return
+    if follows.model is not model or follows.carry.get("step") != model.step:
         raise ValueError("follows must be the run that trained this very model last; leave it out for a fresh start")
 
 
 def check_data(model: Model, algorithm: Algorithm, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """Data and targets as model and algorithm want them."""
     X = model.check_data(X)
+    largest = float(np.finfo(model.backend.dtype).max)
+    if X.dtype.kind == "f" and X.dtype.itemsize > model.backend.dtype.itemsize and np.abs(X).max() > largest:
+        raise ValueError(
+            f"X has values beyond {largest:.3g}, the largest number of {model.backend.dtype}; scale the data"
+        )
     y = algorithm.check(model, y)
     if y is not None and len(y) != len(X):
         raise ValueError(f"X has {len(X)} samples but y has {len(y)}; give one target for each sample")
@@ -55,17 +69,27 @@ def validation_data(model: Model, algorithm: Algorithm, given: Any) -> tuple[np.
         if given.X_test is None:
             raise ValueError(f"data set {given.name} has no test set to validate with; pass validation=(X, y)")
         given = (given.X_test, given.y_test)
-    X, y = given if isinstance(given, tuple) else (given, None)
-    return check_data(model, algorithm, X, y)
+    X, y = given if isinstance(given, (tuple, list)) and len(given) == 2 else (given, None)
+    try:
+        return check_data(model, algorithm, X, y)
+    except ValueError as error:
+        raise ValueError(f"validation data: {error}") from None
+
+
+NEED_VALIDATION = ("validation_", "core_validation_", "free_energy_gap", "pseudo_likelihood")
 
 
 def check_stopping(stopping: EarlyStopping | None, validation: Any) -> None:
     """Early stopping has something to watch."""
-    if stopping is not None and validation is None and "validation" in stopping.metric:
+    if stopping is not None and validation is None and stopping.metric.startswith(NEED_VALIDATION):
         raise ValueError(f"early stopping watches {stopping.metric!r}: pass validation=(X, y), or another metric")
 
 
-def check_shape(image_shape: Any, n_features: int) -> None:
-    """The image has as many pixels as there are features."""
-    if image_shape is not None and (len(image_shape) != 2 or int(np.prod(image_shape)) != n_features):
-        raise ValueError(f"image_shape={tuple(image_shape)} does not have the {n_features} pixels that X has features")
+def check_shape(image_shape: Any, n_features: int) -> list[int] | None:
+    """(rows, columns) as a list, with as many pixels as there are features."""
+    if image_shape is None:
+        return None
+    shape = [int(side) for side in image_shape]
+    if len(shape) != 2 or shape[0] * shape[1] != n_features:
+        raise ValueError(f"image_shape={tuple(shape)} does not have the {n_features} pixels that X has features")
+    return shape

@@ -2,13 +2,53 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import platform
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from sparserbm.evolution.engine import Evolution
 from sparserbm.models.base import Model
-from sparserbm.registry import to_text
+from sparserbm.registry import describe, resolve
+from sparserbm.regularization import Penalty, penalties
+from sparserbm.training.algorithm import Algorithm
+from sparserbm.training.callbacks import EarlyStopping
+from sparserbm.training.optimizers import SGD, Optimizer
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The rules of a run, each an object of its kind."""
+
+    algorithm: Algorithm
+    optimizer: Optimizer
+    regularization: tuple[Penalty, ...]
+    evolution: Evolution | None
+    early_stopping: EarlyStopping | None
+
+    @classmethod
+    def of(cls, algorithm: Any, optimizer: Any, regularization: Any, evolution: Any, early_stopping: Any) -> Rules:
+        """Objects and texts as objects, each checked to be of its kind."""
+        rules = {
+            "algorithm": resolve("algorithm", algorithm),
+            "optimizer": SGD() if optimizer is None else resolve("optimizer", optimizer),
+            "evolution": resolve("evolution", evolution),
+            "early_stopping": resolve("early_stopping", early_stopping),
+        }
+        for name, kind in _KINDS.items():
+            needed = name in ("algorithm", "optimizer")
+            if not isinstance(rules[name], kind) and (needed or rules[name] is not None):
+                raise TypeError(f"{name}={rules[name]!r} is not possible; give a {kind.__name__} or its text")
+        return cls(regularization=penalties(regularization), **rules)
+
+    @classmethod
+    def kinds(cls) -> list[str]:
+        return [field.name for field in dataclasses.fields(cls)]
+
+
+_KINDS = {"algorithm": Algorithm, "optimizer": Optimizer, "evolution": Evolution, "early_stopping": EarlyStopping}
 
 
 def describe_run(
@@ -16,7 +56,7 @@ def describe_run(
     model: Model,
     data: dict[str, Any],
     zone: dict[str, Any] | None,
-    rules: dict[str, Any],
+    rules: Rules,
     settings: dict[str, Any],
     strict: bool,
 ) -> dict[str, Any]:
@@ -27,9 +67,9 @@ def describe_run(
     strict : bool
         A rule without a text is an error (the run could not be resumed from its folder); otherwise its repr stands.
     """
-    texts = {kind: _text(rule, strict) for kind, rule in rules.items()}
+    texts = {kind: describe(getattr(rules, kind), strict) for kind in Rules.kinds()}
     config = {
-        "model": model.describe()
+        "model": model.describe(strict)
         | {"backend": model.backend.name, "layer_sizes": [units.n for units in model.units]}
         | {"n_connections": [len(layer) for layer in model.connections]},
         "data": data,
@@ -51,16 +91,3 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _text(rule: Any, strict: bool) -> Any:
-    if rule is None:
-        return None
-    if isinstance(rule, tuple):
-        return [_text(item, strict) for item in rule]
-    try:
-        return to_text(rule)
-    except TypeError:
-        if strict:
-            raise
-        return repr(rule)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from sparserbm.backends import Backend
 from sparserbm.network.slots import Slots
 from sparserbm.registry import register
-from sparserbm.schedules import Schedule, resolve_schedule
+from sparserbm.schedules import Constant, Schedule, resolve_schedule
 
 
 def _plain(given: Any, what: str, high: float = float("inf")) -> Any:
     schedule = resolve_schedule(given, what, 0.0, high)
-    return given if isinstance(given, (int, float)) else schedule
+    return schedule.value if isinstance(schedule, Constant) else schedule
 
 
 def _at(value: Any, step: int) -> float:
@@ -25,7 +25,6 @@ class Optimizer(ABC):
     """Changes values against their gradient."""
 
     learning_rate: Any
-    slots: ClassVar[tuple[str, ...]]
 
     def rate(self, step: int) -> float:
         """Learning rate at `step`."""
@@ -67,11 +66,12 @@ class SGD(Optimizer):
     learning_rate: Any = 0.05
     momentum: Any = 0.0
     nesterov: bool = False
-    slots: ClassVar[tuple[str, ...]] = ("velocity",)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "learning_rate", _plain(self.learning_rate, "learning_rate"))
         object.__setattr__(self, "momentum", _plain(self.momentum, "momentum", 1.0))
+        if resolve_schedule(self.momentum, "momentum").extremes()[1] >= 1.0:
+            raise ValueError("momentum=1 is out of range; use a value in [0, 1): the velocity would never fade")
 
     def step(self, backend: Backend, slots: Slots, name: str, gradient: Any, step: int, start: int) -> None:
         momentum = _at(self.momentum, step)
@@ -101,7 +101,6 @@ class Adam(Optimizer):
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
-    slots: ClassVar[tuple[str, ...]] = ("first_moment", "second_moment")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "learning_rate", _plain(self.learning_rate, "learning_rate"))

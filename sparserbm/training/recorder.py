@@ -58,8 +58,13 @@ class Recorder:
         """Count what an evolution event did; it shows in the line of the epoch in which it happened."""
         self._events += report
 
-    def epoch(self, model: Model, last: bool = False) -> dict[str, Any]:
+    def epoch(self, model: Model, whole: bool = False) -> dict[str, Any]:
         """Measure and log one epoch (0: before training), and write its snapshot.
+
+        Parameters
+        ----------
+        whole : bool
+            Put whole patterns into the snapshot, also where `snapshot_every` does not.
 
         Raises
         ------
@@ -74,11 +79,14 @@ class Recorder:
         metrics |= self._topology(model)
         metrics["seconds"] = round(time.perf_counter() - self._began, 4)
         self.writer.log(metrics)
-        whole = last or model.epoch % self.snapshot_every == 0
-        self.writer.snapshot(Snapshot(model.epoch, tuple(_layer(layer, whole) for layer in model.connections)))
+        self.snapshot(model, whole or model.epoch % self.snapshot_every == 0)
         self._sums, self._n_samples, self._events = {}, 0, EvolutionReport()
         self._began = time.perf_counter()
         return self.writer.run.metrics[-1]
+
+    def snapshot(self, model: Model, whole: bool) -> None:
+        """Write the topology as it is: degrees, and whole patterns if asked for."""
+        self.writer.snapshot(Snapshot(model.epoch, tuple(_layer(layer, whole) for layer in model.connections)))
 
     def _check(self, model: Model, metrics: dict[str, Any]) -> None:
         problem = None
@@ -95,16 +103,17 @@ class Recorder:
     def diverged(self, epoch: int, problem: str) -> DivergenceError:
         """The error that says that training left the finite numbers in `epoch`."""
         folder = self.writer.folder
-        kept = f"the checkpoint of epoch {epoch - 1} is kept in {folder}" if folder and epoch > 1 else ""
+        kept = f"; the model of epoch {epoch - 1} is kept: load_model({str(folder)!r})" if folder and epoch > 1 else ""
         return DivergenceError(
-            f"training diverged in epoch {epoch}: {problem}; lower the learning rate"
-            + (f" and resume or start again ({kept})" if kept else "")
+            f"training diverged in epoch {epoch}: {problem}; lower the learning rate and train again{kept}"
         )
 
     def _validate(self, model: Model) -> dict[str, float]:
         assert self.validation is not None
         X, y = self.validation
         metrics = {f"validation_{name}": value for name, value in self.trainer.evaluate(model, X, y).items()}
+        if not np.isfinite(metrics["validation_loss"]):
+            raise self.diverged(model.epoch, f"the validation loss is {metrics['validation_loss']}")
         if self.evolution is not None:
             core = core_view(model, self.evolution.zeta_at(model.step), self.evolution.drop)
             found = self.trainer.evaluate(core, X, y)

@@ -74,28 +74,26 @@ def active_zone(given: Any, X: np.ndarray, image_shape: ImageShape) -> dict[str,
     """
     if given is None:
         return None
+    automatic = isinstance(given, str) and given == "auto"
+    if automatic:
+        given = Central(20) if image_shape is not None and tuple(image_shape) == (28, 28) else Deviation()
     if isinstance(given, np.ndarray):
         if given.shape != (X.shape[1],) or given.dtype != bool:
             raise ValueError(f"a zone mask needs {X.shape[1]} booleans, not {given.dtype} of shape {given.shape}")
-        return _entry("mask", given)
-    if isinstance(given, str) and given == "auto":
-        rule: Any = Central(20) if image_shape == (28, 28) else Deviation()
-        mask = rule.mask(X, image_shape)
-        return None if mask.all() or not mask.any() else _entry(to_text(rule), mask)
-    rule = resolve("zone", given)
-    if not isinstance(rule, Zone):
-        raise TypeError(f'zone={given!r} is not possible; give a mask, a rule such as "central(20)", or None')
-    mask = rule.mask(X, image_shape)
-    if mask.all() or not mask.any():
-        raise ValueError(
-            f"zone {to_text(rule)} covers {'all' if mask.all() else 'none'} of {len(mask)} inputs; it must leave an "
-            f"active zone and a margin"
-        )
-    return _entry(to_text(rule), mask)
-
-
-def _entry(rule: str, mask: np.ndarray) -> dict[str, Any]:
-    return {"rule": rule, "inputs": np.flatnonzero(mask).tolist()}
+        text, mask = "mask", given
+    else:
+        rule = resolve("zone", given)
+        if not isinstance(rule, Zone):
+            raise TypeError(f'zone={given!r} is not possible; give a mask, a rule such as "central(20)", or None')
+        text, mask = to_text(rule), rule.mask(X, image_shape)
+    if not mask.all() and mask.any():
+        return {"rule": text, "inputs": np.flatnonzero(mask).tolist()}
+    if automatic:
+        return None
+    raise ValueError(
+        f"zone {text} covers {'all' if mask.all() else 'none'} of {len(mask)} inputs; it must leave an active zone "
+        f"and a margin"
+    )
 
 
 def _shape(image_shape: ImageShape, rule: Zone) -> tuple[int, int]:

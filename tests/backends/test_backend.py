@@ -14,7 +14,11 @@ def test_a_backend_is_found_by_its_name(backend):
     found = get_backend(backend, "float64")
     assert isinstance(found, Backend)
     assert (found.name, found.dtype) == (backend, np.float64)
-    assert get_backend(found, "float32") is found
+    assert get_backend(found) is get_backend(found, "float64") is found
+    with pytest.raises(
+        ValueError, match="this backend computes in float64, not in float32; make it with dtype='float32'"
+    ):
+        get_backend(found, "float32")
 
 
 def test_auto_takes_the_compiled_kernels():
@@ -58,11 +62,12 @@ def test_floats_get_the_type_of_the_backend_and_integers_keep_theirs(backend, dt
 def results(threads, n_pre, n_post, count, n):
     """All kernels that may use several threads."""
     library = get_backend("numpy", "float32", threads=threads)
-    connections = wired(library, n_pre, n_post, count)
+    connections = wired(library, n_pre, n_post, count, dtype="float32")
     random = np.random.default_rng(n)
     x, y = (random.normal(size=(units, n)).astype(np.float32) for units in (n_pre, n_post))
     bias, mean, drawn = np.ones(n_post, np.float32), np.empty_like(y), np.empty_like(y)
-    pairs = [SignedPair(-1.0, x, y), SignedPair(0.5, x + 1, y), SignedPair(2.0, x[:, : n // 2 + 1], y[:, : n // 2 + 1])]
+    fewer = [np.ascontiguousarray(array[:, : n // 2 + 1]) for array in (x, y)]
+    pairs = [SignedPair(-1.0, x, y), SignedPair(0.5, x + 1, y), SignedPair(2.0, *fewer)]
     found = [mean, drawn]
     library.spmm(connections, connections.weight, x, mean, bias, "sigmoid", sample=drawn, key=KEY)
     gate = Gate("tanh", np.tanh(x))

@@ -120,6 +120,16 @@ def test_bernoulli_draws_have_their_means(backend):
     assert np.array_equal(backend.bernoulli(KEY, mean, mean), drawn)  # the means may be overwritten
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_bernoulli_draw_compares_the_uniform_draw_of_its_key(backend, dtype):
+    """Strictly: a mean of 0 never gives 1, also where the uniform draw is 0."""
+    uniform = draw(backend, "uniform", (3, 100), dtype)
+    library = get_backend(backend, dtype)
+    assert not library.bernoulli(KEY, uniform, np.full_like(uniform, np.nan)).any()
+    just_above = np.nextafter(uniform, np.ones_like(uniform))
+    assert library.bernoulli(KEY, just_above, np.full_like(uniform, np.nan)).all()
+
+
 def test_extreme_words_stay_in_range():
     words = np.array([[0, 0xFFFFFFFF]], np.uint32)
     for dtype in (np.float32, np.float64):

@@ -107,6 +107,14 @@ def test_sampling_reaches_the_exact_distribution(backend):
     assert 1e-3 < chisquare(counts, 8000 * exact_visible(rbm)).pvalue < 1 - 1e-3
 
 
+def test_sampling_starts_from_random_hidden_states(backend):
+    """After one sweep, visible states are those given uniform hidden ones."""
+    rbm = tiny_rbm(backend, 4, 3, scale=2.0)
+    w, a, _ = parameters(rbm)
+    drawn = rbm.sample(20_000, sweeps=1)
+    assert_allclose(drawn.mean(axis=0), expit(states(3) @ w.T + a).mean(axis=0), atol=4 * 0.5 / np.sqrt(20_000))
+
+
 def test_gaussian_samples_have_the_exact_moments(backend):
     """A mixture of normal distributions, one for each hidden state."""
     rbm = tiny_rbm(backend, units=(Gaussian(2, sigma=0.5), Bernoulli(2)), scale=0.6)

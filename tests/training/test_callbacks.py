@@ -1,0 +1,154 @@
+"""Early stopping, progress, and functions of one's own."""
+
+import io
+
+import numpy as np
+import pytest
+from problems import assert_same_bytes, blobs, tiny_mlp
+
+from sparserbm import SET, SGD, Backprop, EarlyStopping, ReLU, Softmax, load_model, train
+from sparserbm.training.callbacks import Progress, best_epoch
+
+X, Y = blobs(30)
+OTHER = blobs(15, seed=1)[0], np.arange(15) % 3  # wrong labels: the better the fit, the worse this loss
+
+
+def lines(*losses, first=0, metric="validation_loss"):
+    return [{"epoch": first}] + [{"epoch": first + n, metric: loss} for n, loss in enumerate(losses, start=1)]
+
+
+def test_the_best_epoch_is_the_first_of_equals():
+    assert best_epoch(lines(3.0, 1.0, 2.0, 1.0), "validation_loss") == 2
+    assert best_epoch(lines(0.3, 0.9, 0.9, metric="validation_accuracy"), "validation_accuracy") == 2
+    assert best_epoch(lines(-5.0, -2.0, -3.0, metric="pseudo_likelihood"), "pseudo_likelihood") == 2
+    assert best_epoch(lines(3.0, 2.9, 2.5), "validation_loss", min_delta=0.2) == 3
+    assert best_epoch(lines(3.0, 2.9, 2.85), "validation_loss", min_delta=0.2) == 1
+
+
+def test_the_line_from_before_training_does_not_count():
+    history = [{"epoch": 4, "validation_loss": 0.1}, *lines(3.0, 2.0, first=4)[1:]]
+    assert best_epoch(history, "validation_loss") == 6
+    with pytest.raises(ValueError, match="no epoch has the metric 'loss'; this run has: epoch, validation_loss"):
+        best_epoch(history, "loss")
+
+
+def test_patience_counts_epochs_without_a_new_best():
+    stopping = EarlyStopping(patience=2)
+    assert not stopping.is_due(lines(3.0))
+    assert not stopping.is_due(lines(3.0, 4.0))
+    assert stopping.is_due(lines(3.0, 4.0, 3.0))
+    assert not stopping.is_due(lines(3.0, 4.0, 2.0))
+    with pytest.raises(ValueError, match="patience=0 is not possible; use at least 1 epoch"):
+        EarlyStopping(0)
+
+
+def stopped(backend, mlp, **settings):
+    """A run whose validation loss soon rises, and the model as it was after every epoch."""
+    kept = {}
+
+    def keep(model, metrics):
+        kept[metrics["epoch"]] = model.copy()
+
+    settings = {"optimizer": SGD(1.0), "evolution": SET(0.2), "callbacks": [keep]} | settings
+    run = train(mlp, X, Backprop(), y=Y, epochs=30, batch_size=10, validation=OTHER, **settings)
+    return run, kept
+
+
+@pytest.mark.parametrize("in_folder", [False, True])
+def test_the_model_becomes_that_of_the_best_epoch(backend, tmp_path, in_folder):
+    mlp = tiny_mlp(backend, 6, ReLU(8), Softmax(3))
+    out = tmp_path / "run" if in_folder else None
+    run, kept = stopped(backend, mlp, early_stopping=EarlyStopping(4), out=out)
+    losses = run.history["validation_loss"][1:]
+    best = int(np.argmin(losses)) + 1
+    assert len(losses) == best + 4 < 30
+    assert mlp.epoch == best
+    assert run.model is mlp
+    assert_same_bytes(mlp, kept[best])
+    if in_folder:
+        assert_same_bytes(load_model(out, backend, "best"), kept[best])
+        assert_same_bytes(load_model(out, backend), kept[best + 4])
+
+
+@pytest.mark.parametrize("in_folder", [False, True])
+def test_a_trained_model_may_stop_early_again(backend, tmp_path, in_folder):
+    """The state before the second run is no epoch of it, however good it was: here nothing changes any more."""
+    mlp = tiny_mlp(backend, 6, ReLU(8), Softmax(3))
+    stopped(backend, mlp, early_stopping=EarlyStopping(2))
+    start, out = mlp.epoch, tmp_path / "run" if in_folder else None
+    still = {"optimizer": SGD(0.0), "evolution": None}
+    run, kept = stopped(backend, mlp, early_stopping=EarlyStopping(2), out=out, **still)
+    assert run.history["epoch"].tolist() == [start, start + 1, start + 2, start + 3]
+    assert mlp.epoch == start + 1
+    assert_same_bytes(mlp, kept[start + 1])
+
+
+def test_a_callback_ends_training(backend):
+    mlp = tiny_mlp(backend, 6, ReLU(8), Softmax(3))
+    seen = []
+
+    def watch(model, metrics):
+        seen.append((model is mlp, metrics["epoch"], metrics["loss"] > 0))
+        return metrics["epoch"] == 3
+
+    run = train(mlp, X, Backprop(), y=Y, epochs=10, callbacks=[watch, lambda model, metrics: None])
+    assert seen == [(True, 1, True), (True, 2, True), (True, 3, True)]
+    assert run.history["epoch"].tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("stopping", "validation", "message"),
+    [
+        (EarlyStopping(2), None, r"watches 'validation_loss': pass validation=\(X, y\), or another metric"),
+        (
+            EarlyStopping(2, metric="validation_auc"),
+            OTHER,
+            "watches 'validation_auc', but an epoch has: accuracy, .*density",
+        ),
+    ],
+)
+def test_early_stopping_needs_something_to_watch(stopping, validation, message):
+    mlp = tiny_mlp("reference", 6, ReLU(8), Softmax(3))
+    with pytest.raises(ValueError, match=message):
+        train(mlp, X, Backprop(), y=Y, epochs=3, validation=validation, early_stopping=stopping)
+
+
+def test_early_stopping_on_training_figures_needs_no_validation(backend):
+    mlp = tiny_mlp(backend, 6, ReLU(8), Softmax(3))
+    settings = {"epochs": 8, "optimizer": SGD(0.0), "early_stopping": "early_stopping(2, metric='loss')"}
+    run = train(mlp, X, Backprop(), y=Y, shuffle=False, **settings)
+    assert run.history["epoch"].tolist() == [0, 1, 2, 3]  # nothing changes, so epoch 1 stays the best
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(capsys, monkeypatch):
+    monkeypatch.setattr("sparserbm.training.callbacks._rich_bar", lambda *arguments: None)
+    metrics = {"epoch": 1, "loss": 0.5, "validation_accuracy": 0.25, "seconds": 3}
+    terminal, file = Terminal(), io.StringIO()
+    for stream in (terminal, file):
+        progress = Progress(4, stream, every=1000)
+        for epoch in range(1, 5):
+            progress(None, metrics | {"epoch": epoch})
+        progress.close()
+    assert file.getvalue().splitlines() == [
+        "epoch 1/4  loss 0.5000  val acc 0.2500",
+        "epoch 4/4  loss 0.5000  val acc 0.2500",
+    ]
+    assert terminal.getvalue().count("\r") == 4
+    assert terminal.getvalue().endswith("█" * 20 + " epoch 4/4  loss 0.5000  val acc 0.2500\n")
+    train(tiny_mlp("reference", 6, Softmax(3)), X, Backprop(), y=Y, epochs=2, progress=True)
+    assert "epoch 2/2  loss" in capsys.readouterr().err
+
+
+def test_progress_shows_the_time_that_is_left_where_it_can():
+    pytest.importorskip("rich")
+    terminal = Terminal()
+    progress = Progress(4, terminal)
+    progress(None, {"epoch": 4, "loss": 0.5})
+    progress.close()
+    assert "4/4" in terminal.getvalue()
+    assert "loss 0.5000" in terminal.getvalue()
