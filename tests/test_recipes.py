@@ -111,3 +111,25 @@ def test_resuming_a_run_without_recipe_says_what_to_do(table, tmp_path):
     path.write_text(json.dumps(config))
     with pytest.raises(ValueError, match="not made from a recipe; resume it in Python"):
         resume_recipe(tmp_path / "a", 5)
+
+
+@pytest.mark.parametrize("wiring", [{"density": 0.0}, {"epsilon": 0.0}])
+def test_no_connections_at_all_are_not_silently_the_default(table, wiring):
+    recipe = Recipe(data=table, **{**SMALL, "density": None, **wiring})
+    with pytest.raises(ValueError, match=r"(density|epsilon)=0.0 is not possible"):
+        recipe.build(recipe.load_data())
+
+
+def test_one_number_is_one_hidden_layer_and_an_image_has_two_sides(table):
+    assert Recipe(hidden=500).hidden == (500,)
+    with pytest.raises(ValueError, match="give rows and columns, e.g. 28,28"):
+        Recipe(image_shape=(784,))
+
+
+def test_a_run_goes_on_at_a_machine_with_fewer_cores(table, tmp_path):
+    Recipe(data=table, **SMALL).run(tmp_path / "a")
+    path = tmp_path / "a" / "config.json"
+    config = json.loads(path.read_text())
+    config["recipe"] |= {"threads": 4096, "backend": "auto"}
+    path.write_text(json.dumps(config))
+    assert len(resume_recipe(tmp_path / "a", 3).metrics) == 4

@@ -137,3 +137,16 @@ def test_the_recipe_of_the_study_has_its_published_size():
     data = STUDY_MLP.load_data()
     model = STUDY_MLP.build(data)
     assert [len(layer) for layer in model.connections] == [14256, 7040, 1280]
+
+
+def test_strengths_that_are_the_same_are_refused(table, tmp_path):
+    with pytest.raises(ValueError, match="repeat themselves; give each once"):
+        small_study(table, tmp_path / "s", l2=(0.0, 0.0))
+
+
+def test_a_run_that_stopped_early_is_finished(table, tmp_path):
+    # nothing is ever 100 better than the first epoch: training stops after the second
+    stopping = {"mlp": SETTINGS["mlp"] | {"early_stopping": "early_stopping(patience=1, min_delta=100.0)"}}
+    options = {"models": ("mlp",), "l2": (0.0,), "seeds": 1, "epochs": 9, "settings": stopping}
+    epochs = [small_study(table, tmp_path, **options).rows[0]["epoch"] for _ in range(3)]
+    assert epochs == [2, 2, 2]

@@ -182,3 +182,25 @@ def test_import_loads_nothing_heavier_than_numpy():
     code = "import sys, sparserbm.data; print([m for m in ('scipy', 'sklearn', 'h5py') if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+def test_held_out_samples_do_not_reach_the_statistics_of_the_scaling(tmp_path):
+    X = np.random.default_rng(0).normal(size=(30, 4))
+    np.save(tmp_path / "x.npy", X)
+    data = load_dataset(tmp_path / "x.npy", scale="standard", hold_out=0.4)
+    assert data.X.shape == (18, 4)
+    assert data.X_test.shape == (12, 4)
+    assert data.X.mean(dtype=float) == pytest.approx(0, abs=1e-6)
+    assert data.X.std(dtype=float) == pytest.approx(1, abs=1e-6)
+    again = load_dataset(tmp_path / "x.npy", scale="none", hold_out=0.4, seed=9)
+    rows = [int(np.flatnonzero(np.all(np.isclose(X, row, atol=1e-6), axis=1))[0]) for row in again.X]
+    assert rows == sorted(set(rows))
+
+
+@pytest.mark.parametrize(
+    ("share", "message"), [(1.0, "out of range"), (-0.1, "out of range"), (0.9, "too few to hold out")]
+)
+def test_too_much_cannot_be_held_out(tmp_path, share, message):
+    np.save(tmp_path / "x.npy", np.eye(3))
+    with pytest.raises(ValueError, match=message):
+        load_dataset(tmp_path / "x.npy", hold_out=share)

@@ -343,3 +343,16 @@ def test_verbose_speaks_on_standard_error(X, capsys):
     assert "epoch 2/2" in err
     sr.SparseRBM(**SMALL).fit(X)
     assert capsys.readouterr() == ("", "")
+
+
+def test_partial_fit_has_no_last_call(X):
+    rbm = sr.SparseRBM(4, evolution="set(last='drop')", random_state=0)
+    with pytest.raises(ValueError, match="last='drop' would end every call of partial_fit"):
+        rbm.partial_fit(X)
+
+
+def test_a_backend_object_brings_its_number_type(X):
+    from sparserbm.backends import get_backend
+
+    rbm = sr.SparseRBM(4, n_iter=1, backend=get_backend("reference", "float32"), random_state=0).fit(X.astype(float))
+    assert rbm.components_.dtype == np.float32

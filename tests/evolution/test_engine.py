@@ -7,7 +7,7 @@ import pytest
 from problems import arrays_of, assert_same_bytes, tiny_mlp, tiny_rbm
 
 from sparserbm import SET, Cosine, Every, Evolution, Fresh, Normal, ReLU, Softmax, Window, ZeroBirth, core_view
-from sparserbm.evolution import Drop, Grow
+from sparserbm.evolution import Birth, Drop, Grow
 from sparserbm.evolution.engine import view_of
 from sparserbm.registry import parse, register, to_text
 
@@ -112,6 +112,32 @@ def test_newborn_weights_come_from_the_birth_rule(backend):
         SET(zeta=0.5, birth=birth).evolve(rbm, None, 5)
         weight = np.asarray(rbm.matrix.weight)[np.asarray(rbm.matrix.slots["born"]) == 5]
         assert weight.std() == pytest.approx(deviation, rel=0.15)
+
+
+@dataclass(frozen=True)
+class FanIn(Birth):
+    """The weight of a newborn is how many inputs its unit has."""
+
+    def draw(self, generator, fan_in, n_pre, first):
+        return fan_in.astype(float)
+
+
+def test_a_birth_rule_knows_the_fan_in_after_the_event(backend):
+    rbm = tiny_rbm(backend, 12, 10, density=0.4)
+    Evolution(birth=FanIn()).evolve(rbm, None, 3)
+    newborn = np.asarray(rbm.matrix.slots["born"]) == 3
+    pattern = rbm.matrix.pattern
+    assert np.asarray(rbm.matrix.weight)[newborn].tolist() == pattern.fan_in()[pattern.post[newborn]].tolist()
+    assert len(set(pattern.fan_in())) > 2
+
+
+def test_every_layer_evolves_by_its_own_draws(backend):
+    mlp = tiny_mlp(backend, 12, ReLU(12), ReLU(12), density=0.3)
+    mlp.connections[1] = mlp.connections[0].copy()
+    SET(0.3).evolve(mlp, None, 5)
+    first, second = (layer.pattern.keys[np.asarray(layer.slots["born"]) == 5] for layer in mlp.connections)
+    assert len(first) == len(second)
+    assert not np.array_equal(first, second)
 
 
 def test_a_drop_rule_cannot_write(backend):

@@ -1,5 +1,7 @@
 """The MLP against dense products, and what can be built."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -7,6 +9,8 @@ from problems import dense_forward, tiny_mlp
 
 from sparserbm import MLP, Dense, ErdosRenyi, Identity, Normal, ReLU, Sigmoid, Softmax, Tanh, UniformDense
 from sparserbm.backends import Workspace
+from sparserbm.network.connections import Pattern
+from sparserbm.network.wiring import Wiring
 
 SHAPES = [
     (5, ReLU(7), Softmax(3)),
@@ -63,6 +67,33 @@ def test_biases_start_at_zero_or_where_they_are_told(backend):
     assert np.abs(bias).max() <= 0.2
     assert bias.std() == pytest.approx(0.2 / np.sqrt(3), rel=0.1)
     assert np.std(torch.connections[0].weight) == pytest.approx(0.2 / np.sqrt(3), rel=0.03)
+
+
+def test_every_layer_has_its_own_draws(backend):
+    settings = {"wiring": [ErdosRenyi(density=0.5)] * 2, "weights": Normal(1.0), "biases": Normal(1.0)}
+    first, second = (MLP(9, ReLU(9), ReLU(9), **settings, backend=backend) for _ in range(2))
+    assert not np.array_equal(first.connections[0].pattern.keys, first.connections[1].pattern.keys)
+    assert not np.array_equal(first.connections[0].weight, first.connections[1].weight)
+    assert not np.array_equal(first.biases[0]["bias"], first.biases[1]["bias"])
+    for layer in range(2):
+        assert np.array_equal(first.biases[layer]["bias"], second.biases[layer]["bias"])
+
+
+@dataclass(frozen=True)
+class Uneven(Wiring):
+    """Half of the units have 2 inputs, the others 50."""
+
+    def pattern(self, n_pre, n_post, generator):
+        inputs = np.where(np.arange(n_post) < n_post // 2, 2, 50)
+        rows = [unit * n_pre + np.arange(count) for unit, count in enumerate(inputs)]
+        return Pattern.from_keys(n_pre, n_post, np.concatenate(rows))
+
+
+def test_weights_are_scaled_by_the_inputs_of_their_unit(backend):
+    mlp = MLP(50, ReLU(2000), wiring=[Uneven()], weights="he_sparse", backend=backend)
+    weight = np.asarray(mlp.connections[0].weight)
+    assert weight[:2000].std() == pytest.approx(1.0, rel=0.06)  # sqrt(2 / 2)
+    assert weight[2000:].std() == pytest.approx(0.2, rel=0.02)  # sqrt(2 / 50)
 
 
 @pytest.mark.parametrize(

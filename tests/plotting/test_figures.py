@@ -266,3 +266,10 @@ def test_long_names_take_a_legend_with_fewer_columns():
 def test_a_run_without_snapshots_is_explained(mlp):
     with pytest.raises(ValueError, match="has no topology snapshots"):
         plotting.plot("zone-density", Run(mlp.config, mlp.metrics, {}))
+
+
+def test_names_with_dollar_signs_are_names(run_maker, tmp_path):
+    run = run_maker(name=r"a$\x$b")
+    for name in ("connection-map", "zone-density", "concentric-trend", "learning-curves"):
+        plotting.plot(name, [run, run_maker(name="b")], tmp_path / f"{name}.png")
+        assert (tmp_path / f"{name}.png").stat().st_size > 10_000

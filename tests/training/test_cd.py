@@ -185,6 +185,16 @@ def test_training_and_validation_data_are_compared(backend):
     assert set(CD().start(real, seen, 10).compare(real, seen, unseen)) == {"free_energy_gap"}
 
 
+def test_sorted_data_make_no_gap(backend):
+    """The gap of the first 1,000 rows of data sorted by class would be that of two classes."""
+    rbm = tiny_rbm(backend)
+    sorted_rows = np.repeat(np.array([[0, 0, 0, 0], [0, 1, 0, 1], [1, 1, 1, 1]]), 1000, axis=0)
+    shuffled = np.random.default_rng(0).permutation(sorted_rows)
+    energies = rbm.free_energy(np.array([[0, 0, 0, 0], [0, 1, 0, 1], [1, 1, 1, 1]]))
+    found = CD().start(rbm, sorted_rows, 10).compare(rbm, sorted_rows, shuffled)
+    assert abs(found["free_energy_gap"]) < 0.1 * np.ptp(energies)
+
+
 def test_the_chain_of_gaussian_units_matches_their_energy(backend):
     """Sigma enters the gradient through what connections see: v / sigma**2."""
     rbm = tiny_rbm(backend, units=(Gaussian(4, sigma=0.5), Bernoulli(3)))

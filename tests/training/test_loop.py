@@ -1,5 +1,8 @@
 """The training loop: what an epoch is, what it records, when it evolves, and that a seed decides everything."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -16,7 +19,9 @@ from problems import (
 
 from sparserbm import CD, MLP, RBM, SET, SGD, Adam, Backprop, Bernoulli, ErdosRenyi, Gaussian, ReLU, Softmax, train
 from sparserbm.backends import get_backend
-from sparserbm.data.batches import Batches
+from sparserbm.data.batches import Batch, Batches
+from sparserbm.evolution import Grow
+from sparserbm.registry import register
 from sparserbm.rng import Streams
 
 X, Y = blobs(25)
@@ -74,6 +79,8 @@ def test_an_epoch_hands_out_every_sample_once(backend, batch_size):
     assert np.array_equal(x[order], X[given_order])
     assert np.array_equal(y[order], Y[given_order])
     assert batch_size == 100 or not np.array_equal(x, X)
+    later = [batch.x.copy() for batch in batches.epoch(Streams(0), 8)]
+    assert batch_size == 100 or not np.array_equal(np.concatenate(later, axis=1).T, x)  # every epoch has its order
     plain = [batch.x.copy() for batch in batches.epoch(Streams(0), 7, shuffle=False)]
     assert np.array_equal(np.concatenate(plain, axis=1).T, X)
 
@@ -203,6 +210,34 @@ def test_events_of_a_window_of_epochs(backend):
     assert (run.history["dropped"] > 0).tolist() == [False, False, False, True, True, False, False]
 
 
+@register("grow", "test_watching")
+@dataclass(frozen=True)
+class Watching(Grow):
+    """The first absent places; keeps what it was told about the gradient there."""
+
+    seen: ClassVar[list] = []
+
+    def propose(self, request, generator):
+        everywhere = np.arange(request.n_pre * request.n_post)
+        self.seen.append(np.array(request.coactivity.at_places(request.backend, everywhere)))
+        return np.setdiff1d(everywhere, request.occupied)[: request.count]
+
+
+@pytest.mark.parametrize("when", ["every(epochs=1)", "every(steps=1)"])
+def test_a_grow_rule_sees_the_gradient_of_the_last_batch(backend, when):
+    """Also at the start of the next epoch, after everything was measured; nothing is learned here."""
+    Watching.seen.clear()
+    rule = f"evolution(grow=test_watching, zeta=0, when={when})"
+    mlp, _ = trained_mlp(backend, dtype="float64", optimizer=SGD(0.0), evolution=rule, epochs=2, shuffle=False)
+    rows = slice(20, 25) if when == "every(epochs=1)" else slice(0, 10)  # the batch before the first event
+    batch = Batch(np.ascontiguousarray(X[rows].T), Y[rows], 0)
+    exact = Backprop().start(mlp, X, 10).signals(mlp, batch, None).coactivity
+    for layer, found in zip(exact, Watching.seen):
+        n_places = layer.pairs[0].pre.shape[0] * layer.pairs[0].post.shape[0]
+        assert_allclose(found, layer.at_places(mlp.backend, np.arange(n_places)), rtol=1e-10, atol=1e-14)
+    assert len(Watching.seen) == 2 * (1 if when == "every(epochs=1)" else 5)
+
+
 def test_the_model_after_the_end(backend):
     kept, _ = trained_mlp(backend)
     core, run = trained_mlp(backend, evolution=SET(0.3, last="drop"))
@@ -211,60 +246,7 @@ def test_the_model_after_the_end(backend):
     assert run.history["n_connections"][-1] == kept.n_connections  # what was measured is the whole network
 
 
-# -- what a run says -------------------------------------------------------------------------------------------------
-
-
-def test_the_columns_of_a_classifier(backend):
-    _, run = trained_mlp(backend, validation=(X[:9], Y[:9]))
-    columns = {"epoch", "step", "loss", "accuracy", "density", "n_connections", "dropped", "grown", "seconds"}
-    columns |= {"mean_age_at_death", "validation_loss", "validation_accuracy"}
-    columns |= {"core_validation_loss", "core_validation_accuracy"}
-    assert columns <= set(run.history)
-    assert {len(column) for column in run.history.values()} == {5}
-    assert np.isnan(run.history["loss"][0])
-    assert run.history["epoch"].tolist() == [0, 1, 2, 3, 4]
-    assert run.history["mean_age_at_death"][2] == 3.0  # all were born at step 0 and died at the end of epoch 1
-
-
-def test_the_columns_of_an_rbm(backend):
-    rbm = rbm_of(backend)
-    zone = np.arange(16) < 8
-    run = train(rbm, stripes(30), CD(), epochs=2, batch_size=10, validation=stripes(10, seed=1), zone=zone)
-    columns = {"loss", "validation_loss", "free_energy_gap", "pseudo_likelihood"}
-    columns |= {"centre_density", "margin_density", "zone_ratio", "learning_index", "learning_z", "verdict"}
-    assert columns <= set(run.history)
-    fan_out = rbm.matrix.pattern.fan_out()
-    assert run.history["centre_density"][-1] == fan_out[:8].mean()
-    assert run.history["margin_density"][-1] == fan_out[8:].mean()
-    assert run.zone_mask.tolist() == zone.tolist()
-    assert run.degrees()[1][-1].tolist() == fan_out.tolist()
-    assert "accuracy" not in run.history
-
-
-def test_the_config_repeats_the_run(backend, tmp_path):
-    mlp, run = trained_mlp(backend, name="mine", out=tmp_path / "run", notes={"why": "a test"})
-    config = run.config
-    assert run.name == "mine"
-    assert config["why"] == "a test"
-    assert config["model"]["units"] == ["linear(n=6)", "relu(n=8)", "softmax(n=3)"]
-    assert config["model"]["layer_sizes"] == [6, 8, 3]
-    assert config["model"]["origin"]["wiring"] == ["erdos_renyi(epsilon=None, density=0.5, clip=False)"] * 2
-    assert config["training"]["optimizer"] == "sgd(learning_rate=0.2, momentum=0.9, nesterov=False)"
-    assert config["training"]["evolution"].startswith(
-        "evolution(drop=set, grow=random, birth=same(scale=None), zeta=0.3"
-    )
-    assert config["training"]["epochs"] == 4
-    assert config["data"] | {"sha256": 0} == {
-        "name": "array",
-        "n_samples": 25,
-        "n_features": 6,
-        "image_shape": None,
-        "sha256": 0,
-        "validation_sha256": None,
-    }
-    assert config["seed"] == 0
-    assert {"python", "numpy", "scipy"} <= set(config["versions"])
-    assert run.model is mlp
+# -- going on ------------------------------------------------------------------------------------------------------
 
 
 def test_a_model_goes_on_with_a_fresh_optimizer(backend):
