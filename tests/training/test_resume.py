@@ -79,7 +79,7 @@ MLP_RUNS = [
 ]
 
 
-@pytest.mark.parametrize("settings", RBM_RUNS, ids=str)
+@pytest.mark.parametrize("settings", RBM_RUNS, ids=["sgd", "persistent-adam", "penalties", "cosine-drop"])
 def test_resumed_rbms_are_those_that_never_stopped(backend, tmp_path, settings):
     whole = rbm_run(backend, tmp_path / "whole", 6, **settings)
     rbm_run(backend, tmp_path / "parts", 2, **settings)
@@ -87,7 +87,7 @@ def test_resumed_rbms_are_those_that_never_stopped(backend, tmp_path, settings):
     assert_same_run(whole, rbm_resumed(backend, tmp_path / "parts", 6))
 
 
-@pytest.mark.parametrize("settings", MLP_RUNS, ids=str)
+@pytest.mark.parametrize("settings", MLP_RUNS, ids=["adam", "steps-nesterov", "window-decoupled"])
 def test_resumed_mlps_are_those_that_never_stopped(backend, tmp_path, settings):
     whole = mlp_run(backend, tmp_path / "whole", 6, **settings)
     mlp_run(backend, tmp_path / "parts", 3, **settings)
