@@ -34,6 +34,10 @@ class Constant(Schedule):
 
     value: float
 
+    def __post_init__(self) -> None:
+        if isinstance(self.value, bool) or not isinstance(self.value, numbers.Real):
+            raise ValueError(f"a constant must be a number, not {self.value!r}")
+
     def __call__(self, step: int) -> float:
         return float(self.value)
 

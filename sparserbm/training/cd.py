@@ -37,7 +37,8 @@ class CD(Algorithm):
         Hidden statistics of the positive phase; the mean has less noise.
     negative : {"mean", "sample"}
         The same for the negative phase. With the mean, the visible side of the last sweep is a mean too (Hinton 2012,
-        section 3.2), except for persistent chains, which must be samples.
+        section 3.2), except for persistent chains, which must be samples: less noise, but not the exact gradient
+        even for large k; ``"sample"`` approaches that.
     chain : {"sample", "mean"}
         Visible states between sweeps. ``"mean"`` is mean-field, as in the SET-RBM code:
         ``CD(positive="sample", negative="sample", chain="mean")`` is its algorithm.
