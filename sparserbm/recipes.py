@@ -19,12 +19,13 @@ from sparserbm.data import Dataset, load_dataset
 from sparserbm.models.base import Model
 from sparserbm.models.mlp import MLP
 from sparserbm.models.rbm import RBM
-from sparserbm.network.units import Softmax
+from sparserbm.network.units import Softmax, Units
 from sparserbm.network.wiring import ErdosRenyi
-from sparserbm.registry import parse, rule_class
-from sparserbm.regularization import L1, L2, Penalty
+from sparserbm.registry import parse
+from sparserbm.regularization import L1, L2, Penalty, penalties
 from sparserbm.runs import Run, read_config
 from sparserbm.training import resume, train
+from sparserbm.training.config import Rules
 
 MODELS = ("rbm", "mlp")
 ALGORITHMS = {"rbm": "cd(k=1)", "mlp": "backprop"}
@@ -55,8 +56,10 @@ class Recipe:
         Weight scales, as in `RBM` and `MLP`.
     algorithm, optimizer, evolution, early_stopping : text, optional
     l2, l1 : float or schedule text
+    regularization : text or tuple of texts, optional
+        Further penalties.
     penalise_biases : bool
-        Let the penalties act on biases too.
+        Let `l2` and `l1` act on biases too.
     epochs, batch_size, snapshot_every, seed : int
     zone : text, optional
     image_shape : (rows, columns), optional
@@ -84,6 +87,7 @@ class Recipe:
     early_stopping: str | None = None
     l2: Any = 0.0
     l1: Any = 0.0
+    regularization: Any = None
     penalise_biases: bool = False
     epochs: int = 50
     batch_size: int = 100
@@ -95,6 +99,12 @@ class Recipe:
     threads: int | None = None
 
     def __post_init__(self) -> None:
+        for kinds, names in _TYPES.items():
+            for name in names:
+                value = getattr(self, name)
+                if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+                    wanted = " or ".join("nothing" if kind is type(None) else kind.__name__ for kind in kinds)
+                    raise ValueError(f"{name}={value!r} is not possible; give {wanted}")
         if self.model not in MODELS:
             raise ValueError(f"unknown model {self.model!r}; known: {', '.join(MODELS)}")
         for field in dataclasses.fields(self):  # JSON and TOML know lists only
@@ -106,6 +116,9 @@ class Recipe:
             raise ValueError(f"image_shape={self.image_shape} is not possible; give rows and columns, e.g. 28,28")
         if not self.hidden or (self.model == "rbm" and len(self.hidden) != 1):
             raise ValueError(f"hidden={self.hidden} is not possible: an RBM has one hidden layer, an MLP at least one")
+        # A text that cannot be read should fail here, not when the first runs of a study are trained.
+        algorithm = self.algorithm or ALGORITHMS[self.model]
+        Rules.of(algorithm, self.optimizer, self.penalties(), self.evolution, self.early_stopping)
         if sum(given is not None for given in (self.epsilon, self.density, self.wiring)) > 1:
             raise ValueError("epsilon, density and wiring say the same thing in three ways; give one of them")
 
@@ -113,6 +126,14 @@ class Recipe:
     def options(cls) -> list[str]:
         """Names of all settings."""
         return [field.name for field in dataclasses.fields(cls)]
+
+    def from_anywhere(self) -> Recipe:
+        """The same recipe with files by their full path, so that a run can go on from another folder."""
+        path = Path(self.folder or "").expanduser() / Path(self.data).expanduser()
+        if path.is_file():
+            return dataclasses.replace(self, data=str(path.resolve()), folder=None)
+        folder = None if self.folder is None else str(Path(self.folder).expanduser().resolve())
+        return dataclasses.replace(self, folder=folder)
 
     def load_data(self) -> Dataset:
         """The data set with classes numbered from 0, and a test set or a held-out share for validation."""
@@ -125,15 +146,14 @@ class Recipe:
         if wiring is None and self.density is not None:
             wiring = ErdosRenyi(density=self.density)
         elif wiring is None:
-            wiring = ErdosRenyi(epsilon=11 if self.epsilon is None else self.epsilon)
+            wiring = ErdosRenyi(epsilon=11, clip=True) if self.epsilon is None else ErdosRenyi(epsilon=self.epsilon)
         if self.model == "rbm":
-            visible, hidden = rule_class("unit", self.visible)(data.n_features), rule_class("unit", "bernoulli")
             weights = "set_rbm" if self.weights is None else self.weights
-            units = (visible, hidden(self.hidden[0]))
+            units = (_units(self.visible, data.n_features), _units("bernoulli", self.hidden[0]))
             return RBM(*units, wiring=wiring, weights=weights, seed=self.seed, backend=backend)
         if data.y is None:
             raise ValueError(f"an MLP needs labels, and {data.name} has none; train an rbm, or add y to the file")
-        layers = [rule_class("unit", self.activation)(size) for size in self.hidden]
+        layers = [_units(self.activation, size) for size in self.hidden]
         weights = "he_sparse" if self.weights is None else self.weights
         return MLP(
             data.n_features,
@@ -147,9 +167,10 @@ class Recipe:
         )
 
     def penalties(self) -> list[Penalty]:
-        """L2 and L1 as far as they are not 0."""
+        """L2 and L1 as far as they are not 0, and what `regularization` adds."""
         given = ((L2, self.l2), (L1, self.l1))
-        return [kind(strength, biases=self.penalise_biases) for kind, strength in given if strength not in (0, 0.0)]
+        own = [kind(strength, biases=self.penalise_biases) for kind, strength in given if strength not in (0, 0.0)]
+        return [*own, *penalties(self.regularization)]
 
     def run(self, out: str | os.PathLike | None = None, *, overwrite: bool = False, **watching: Any) -> Run:
         """Load the data, build the model, train it.
@@ -163,7 +184,7 @@ class Recipe:
             Further arguments of `train`: name, progress, callbacks, notes.
         """
         data = self.load_data()
-        notes = {"recipe": dataclasses.asdict(self)} | watching.pop("notes", {})
+        notes = {"recipe": dataclasses.asdict(self.from_anywhere())} | watching.pop("notes", {})
         return train(
             self.build(data),
             data,
@@ -181,6 +202,23 @@ class Recipe:
             notes=notes,
             **watching,
         )
+
+
+_TYPES: dict[tuple[type, ...], tuple[str, ...]] = {
+    (str,): ("model", "data", "scale", "visible", "activation", "optimizer", "backend"),
+    (str, type(None)): ("folder", "wiring", "algorithm", "early_stopping", "evolution", "zone"),
+    (int,): ("epochs", "batch_size", "snapshot_every", "seed"),
+    (int, type(None)): ("threads",),
+    (int, float): ("validation",),
+    (int, float, type(None)): ("epsilon", "density"),
+    (bool,): ("penalise_biases",),
+}
+
+
+def _units(text: str, n: int) -> Units:
+    """Units of a type, named with or without further arguments: ``"gaussian(sigma=0.5)"``."""
+    name, _, rest = text.strip().removesuffix(")").partition("(")
+    return parse("unit", f"{name}(n={n}, {rest})" if rest else f"{name}(n={n})")
 
 
 def resume_recipe(folder: str | os.PathLike, epochs: int, **watching: Any) -> Run:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -157,14 +158,13 @@ def _build(rule: Callable[..., Any], text: str, positional: list[Any], named: di
     try:
         return rule(*positional, **named)
     except TypeError as error:
-        fields = dataclasses.fields(rule) if dataclasses.is_dataclass(rule) else ()
-        takes = ", ".join(field.name for field in fields if field.init)
+        takes = ", ".join(inspect.signature(rule).parameters)
         known_arguments = f"; it takes: {takes}" if takes else ""
         raise ValueError(f"{text!r} does not fit: {error}{known_arguments}") from None
 
 
 def _form(kind: str, text: str) -> str:
     return (
-        f"cannot read {text!r} as a {kind}; write name or name(argument, key=argument) with numbers, strings or "
+        f"cannot read {text!r} as {kind}; write name or name(argument, key=argument) with numbers, strings or "
         f"nested rules; known: {', '.join(known(kind)) or 'none'}"
     )

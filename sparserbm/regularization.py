@@ -170,7 +170,7 @@ def penalties(given: Penalty | str | Iterable[Penalty | str] | None) -> tuple[Pe
     """The regularization of a run as a tuple of penalties; None is none at all."""
     if given is None:
         return ()
-    items = [given] if isinstance(given, (str, Penalty)) else list(given)
+    items = list(given) if isinstance(given, (list, tuple)) else [given]
     resolved = tuple(resolve("penalty", item) for item in items)
     for penalty in resolved:
         if not isinstance(penalty, Penalty):

@@ -58,7 +58,7 @@ class Snapshot:
     layers: tuple[LayerSnapshot, ...]
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
     """A training run, in memory or read from a folder.
 
@@ -84,6 +84,10 @@ class Run:
     folder: Path | None = None
     model: Any = None
     carry: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        epochs = self.metrics[-1]["epoch"] if self.metrics else 0
+        return f"Run({self.name!r}, {epochs} epochs, {'in memory' if self.folder is None else self.folder})"
 
     @property
     def name(self) -> str:

@@ -6,6 +6,7 @@ state from it. ``resolve_schedule(0.1)`` and ``resolve_schedule("linear(0, 1e-3,
 
 from __future__ import annotations
 
+import contextlib
 import math
 import numbers
 from abc import ABC, abstractmethod
@@ -149,22 +150,25 @@ class Steps(Schedule):
 
 
 def resolve_schedule(given: Any, what: str, low: float = 0.0, high: float = math.inf) -> Schedule:
-    """Return `given` (number, text or schedule) as a schedule whose values all lie in [`low`, `high`].
+    """Return `given` (number, text or schedule) as a schedule whose values all lie in [`low`, `high`).
 
     Raises
     ------
     ValueError
         If a value is not finite or out of the range; the message calls the quantity `what`.
     """
+    if isinstance(given, str):
+        with contextlib.suppress(ValueError):
+            given = float(given)
     if isinstance(given, numbers.Real) and not isinstance(given, bool):
         given = Constant(float(given))
     schedule = resolve("schedule", given)
     if not isinstance(schedule, Schedule):
         raise TypeError(f"{what} must be a number, a schedule or its text, not {given!r}")
     smallest, largest = schedule.extremes()
-    if not (math.isfinite(smallest) and math.isfinite(largest) and low <= smallest and largest <= high):
+    if not (math.isfinite(smallest) and low <= smallest and largest < high):
         worst = largest if math.isfinite(smallest) and smallest >= low else smallest
-        raise ValueError(f"{what}={worst:g} is out of range; use a value in [{low:g}, {high:g}]")
+        raise ValueError(f"{what}={worst:g} is out of range; use a value in [{low:g}, {high:g})")
     return schedule
 
 

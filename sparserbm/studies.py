@@ -127,6 +127,12 @@ def study(
     out = Path(out)
     if seeds < 1:
         raise ValueError(f"seeds={seeds} is not possible; use at least 1")
+    if n_jobs is not None and n_jobs < 1:
+        raise ValueError(f"n_jobs={n_jobs} is not possible; use at least 1 run at a time")
+    if not models or not l2:
+        raise ValueError("a study needs at least one model and one strength of L2")
+    if (out / "config.json").exists():
+        raise ValueError(f"{out} is the folder of a run; give another folder for the study")
     cells = list(_cells(data, models, l2, seeds, epochs, folder, settings or {}))
     names = [name for name, _, _ in cells]
     if len(set(names)) < len(names):
@@ -209,7 +215,8 @@ def _cells(
                 )
                 # schedules have characters that folder names should not have
                 text = "".join(c if c.isalnum() or c in ".-" else "_" for c in str(strength))
-                yield f"{model}-l2={text}-seed={seed}", {"model": model, "l2": strength, "seed": seed}, recipe
+                name = f"{model}-l2={text}-seed={seed}"
+                yield name, {"model": model, "l2": strength, "seed": seed}, recipe.from_anywhere()
 
 
 def _one_run(recipe: Recipe, cell: dict[str, Any], folder: Path, name: str, overwrite: bool) -> dict[str, Any]:
@@ -272,7 +279,8 @@ def _headline(row: dict[str, Any]) -> str:
     if "validation_accuracy" in row:
         parts.append(f"accuracy {row['validation_accuracy']:.4f}")
     if "verdict" in row:
-        parts.append(f"{row['verdict']} learning (z {row['learning_z']:+.1f})")
+        found = "no preference" if row["verdict"] == "none" else f"{row['verdict']} learning"
+        parts.append(f"{found} (z {row['learning_z']:+.1f})")
     return ", ".join(parts)
 
 

@@ -80,7 +80,7 @@ def test_numbers_of_numpy_are_written_as_plain_numbers(number):
         ("unit", "bernouli(3)", r"did you mean 'bernoulli'\?.*known: bernoulli, gaussian, linear, relu"),
         ("penalty", "l2(stren=1)", "'l2\\(stren=1\\)' does not fit: .*it takes: strength, biases, coupled"),
         ("penalty", "l2()", "does not fit.*strength"),
-        ("schedule", "linear(0, 1", "cannot read 'linear\\(0, 1' as a schedule; write name or name\\(argument"),
+        ("schedule", "linear(0, 1", "cannot read 'linear\\(0, 1' as schedule; write name or name\\(argument"),
         ("schedule", "linear(0, 1 + x, 5)", "cannot read"),
         ("schedule", "os.system('true')", "cannot read"),
         ("schedule", "linear(**{})", "cannot read"),

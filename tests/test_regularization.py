@@ -162,5 +162,5 @@ def test_what_counts_as_regularization():
     with pytest.raises(ValueError, match="unknown penalty 'l3'.*known: elastic_net, l1, l2"):
         penalties("l3(1)")
     for wrong in (-1e-3, float("nan"), "linear(0, -1, 5)", (1e-3, -1.0)):
-        with pytest.raises(ValueError, match=r"l2=\S+ is out of range; use a value in \[0, inf\]"):
+        with pytest.raises(ValueError, match=r"l2=\S+ is out of range; use a value in \[0, inf\)"):
             L2(wrong)

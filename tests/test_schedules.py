@@ -60,7 +60,8 @@ def test_ramps_need_steps():
 def test_numbers_and_texts_become_schedules():
     assert resolve_schedule(0.3, "zeta") == Constant(0.3)
     assert resolve_schedule("linear(0, 1, 5)", "zeta") == Linear(0, 1, 5)
-    assert resolve_schedule(1, "zeta", 0, 1)(7) == 1.0
+    assert resolve_schedule(0, "zeta", 0, 1)(7) == 0.0
+    assert resolve_schedule("1e-3", "l2") == Constant(1e-3)
     assert resolve_schedule(np.float32(0.5), "zeta") == Constant(0.5)
 
 
@@ -68,7 +69,7 @@ def test_numbers_and_texts_become_schedules():
     ("given_value", "shown"), [(1.2, "1.2"), (-0.1, "-0.1"), (float("nan"), "nan"), (Linear(0, 3, 5), "3")]
 )
 def test_values_out_of_range_are_named(given_value, shown):
-    with pytest.raises(ValueError, match=rf"zeta={shown} is out of range; use a value in \[0, 1\]"):
+    with pytest.raises(ValueError, match=rf"zeta={shown} is out of range; use a value in \[0, 1\)"):
         resolve_schedule(given_value, "zeta", 0.0, 1.0)
 
 

@@ -24,7 +24,7 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
-            return None
+            ctx.fail(f"unknown command {name!r}; known: {', '.join(COMMANDS)}")
         return getattr(importlib.import_module(f"sparserbm_cli.{name}"), name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

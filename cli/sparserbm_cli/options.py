@@ -49,10 +49,14 @@ class Strength(click.ParamType):
 
 
 def strength(value: Any) -> Any:
-    """A number where the text is one; schedules stay text."""
+    """A number, or numbers for the layers, where the text is that; schedules stay text."""
     try:
         return float(value)
     except (TypeError, ValueError):
+        pass
+    try:
+        return ast.literal_eval(value) if str(value).startswith("(") else value
+    except (ValueError, SyntaxError):
         return value
 
 
@@ -75,7 +79,7 @@ _RECIPE = (
     ("--image-shape", "image_shape", Sizes(), "Rows and columns, for files of images: 32,32."),
     ("--validation", "validation", float, "Share held out where the data bring no test set."),
     ("--hidden", "hidden", Sizes(), "Hidden units; an MLP may have several layers: 512,128."),
-    ("--visible", "visible", str, "RBM: visible units, bernoulli or gaussian."),
+    ("--visible", "visible", str, 'RBM: visible units, bernoulli, gaussian or "gaussian(sigma=0.5)".'),
     ("--activation", "activation", str, "MLP: relu, sigmoid, tanh or linear."),
     ("--epsilon", "epsilon", float, "Erdos-Renyi wiring with epsilon * (inputs + outputs) connections a layer."),
     ("--density", "density", float, "The same by density, 1 = dense."),
@@ -86,6 +90,7 @@ _RECIPE = (
     ("--evolve", "evolution", str, 'E.g. "set(zeta=0.3)", "set(zeta=0.3, when=every(steps=100))", or none.'),
     ("--l2", "l2", Strength(), 'L2 strength, e.g. 1e-3 or "linear(0, 1e-3, 5000)".'),
     ("--l1", "l1", Strength(), "L1 strength."),
+    ("--regularization", "regularization", str, 'Another penalty, e.g. "elastic_net(1e-5, 1e-4)".'),
     ("--epochs", "epochs", int, "Passes over the data."),
     ("--batch-size", "batch_size", int, "Samples in a mini-batch."),
     ("--early-stopping", "early_stopping", str, 'E.g. "early_stopping(patience=10)".'),
@@ -129,13 +134,20 @@ def recipe_settings(model: str, config: str | None, sets: tuple[str, ...], flags
     found: dict[str, Any] = {}
     for source, table in ((config, read_toml(config)), ("--set", read_sets(sets))):
         own = table.get(model, {})
+        if not isinstance(own, dict):
+            raise click.UsageError(f"{model}={own!r} in {source} is no table of settings; write {model}.hidden=500")
         shared = {key: value for key, value in table.items() if key not in MODELS}
         for key, value in {**shared, **own}.items():
             if key not in known:
                 raise click.UsageError(f"unknown setting {key!r} in {source}; known: {', '.join(sorted(known))}")
             found[key] = value
     found |= {key: value for key, value in flags.items() if value is not None}
-    return {key: None if key in _OPTIONAL and value == "none" else _tuples(value) for key, value in found.items()}
+    return switched_off(found)
+
+
+def switched_off(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings with "none" as None where that switches something off, and lists as tuples."""
+    return {key: None if key in _OPTIONAL and value == "none" else _tuples(value) for key, value in settings.items()}
 
 
 def read_toml(path: str | None) -> dict[str, Any]:
@@ -144,7 +156,7 @@ def read_toml(path: str | None) -> dict[str, Any]:
         return {}
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise click.UsageError(f"there is no config file {path}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise click.UsageError(f"config file {path} is no valid TOML: {error}") from None
@@ -166,6 +178,8 @@ def read_sets(sets: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _literal(text: str) -> Any:
+    if text in ("true", "false"):  # as in TOML
+        return text == "true"
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):

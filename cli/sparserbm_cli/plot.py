@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 from pathlib import Path
 
@@ -31,6 +32,10 @@ def _figures() -> list[str]:
 @click.argument("runs", nargs=-1, required=True, type=click.Path())
 @click.option("-o", "--out", type=click.Path(), help="File to write; FIGURE.png (report.html) by default.")
 def plot(figure: str, runs: tuple[str, ...], out: str | None) -> None:
+    if figure.replace("_", "-") not in _figures():
+        close = difflib.get_close_matches(figure, _figures(), n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise click.UsageError(f"unknown figure {figure!r}{hint}; known: {', '.join(_figures())}")
     from sparserbm import plotting
 
     if figure == "report":

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from sparserbm_cli.options import Words, read_sets, read_toml, split_strengths
+from sparserbm_cli.options import Words, read_sets, read_toml, split_strengths, switched_off
 
 
 @click.command()
@@ -61,7 +61,8 @@ def study(
         progress=lambda line: click.echo(line, err=True),
     )
     click.echo(table(found.summary()))
-    click.echo(f"\ntables, figures and report.html are in {out}")
+    written = "tables, figures and report.html" if found.runs else "tables"
+    click.echo(f"\ntest loss: cross-entropy (mlp), squared reconstruction error (rbm)\n{written} are in {out}")
     failed = [row["run"] for row in found.rows if row["status"] != "finished"]
     if failed:
         raise click.ClickException(f"{len(failed)} of {len(found.rows)} runs did not finish: {', '.join(failed)}")
@@ -78,8 +79,8 @@ def _settings(config: str | None, sets: tuple[str, ...]) -> dict[str, dict[str, 
             for key, value in own.items():
                 if key not in Recipe.options():
                     raise click.UsageError(f"unknown setting {key!r}; known: {', '.join(sorted(Recipe.options()))}")
-                settings[model][key] = tuple(value) if isinstance(value, list) else value
-    return settings
+                settings[model][key] = value
+    return {model: switched_off(own) for model, own in settings.items()}
 
 
 def table(summary: list[dict[str, Any]]) -> str:

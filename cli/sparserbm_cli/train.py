@@ -76,7 +76,11 @@ def resume(folder: str, epochs: int, quiet: bool) -> None:
     sparserbm train resume runs/rbm --epochs 100
     """
     from sparserbm.recipes import resume_recipe
+    from sparserbm.runs import load_run
 
+    done = max((line["epoch"] for line in load_run(folder).metrics), default=0)
+    if epochs <= done:
+        raise click.ClickException(f"run {folder} has {done} epochs already; give more than that with --epochs")
     click.echo(outcome(resume_recipe(folder, epochs, progress=not quiet)))
 
 
@@ -92,11 +96,13 @@ def outcome(run: Any) -> str:
     )
     lines += [f"  {key.replace('_', ' '):26s}{last[key]:.4f}" for key in shown if key in last]
     if "verdict" in last:
-        found = {"none": "no learning of the zone"}.get(last["verdict"], f"{last['verdict']} learning")
+        found = "no preference" if last["verdict"] == "none" else f"{last['verdict']} learning"
         lines.append(
             f"  {found}: {last['centre_density']:.2f} connections an input in the active zone, "
             f"{last['margin_density']:.2f} in the margin (z {last['learning_z']:+.1f})"
         )
+    if run.model is not None and run.model.epoch < last["epoch"]:
+        lines.append(f"  stopped early: the model of epoch {run.model.epoch} is the best, in best.npz")
     if run.folder is not None:
         lines.append(f"  written to {run.folder}")
     return "\n".join(lines)

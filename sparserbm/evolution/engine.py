@@ -78,8 +78,6 @@ class Evolution:
                 raise TypeError(f"{name}={rule!r} is not possible; give a {kind.__name__} or its text")
             object.__setattr__(self, name, rule)
         schedule = resolve_schedule(self.zeta, "zeta", 0.0, 1.0)
-        if schedule.extremes()[1] >= 1.0:
-            raise ValueError("zeta=1 is out of range; use a value in [0, 1): something must stay to be compared with")
         if not isinstance(self.zeta, (int, float)):
             object.__setattr__(self, "zeta", schedule)
         if self.last not in LAST:
@@ -151,7 +149,13 @@ class Evolution:
 
 
 @register("evolution", "set")
-def SET(zeta: Any = 0.3, when: Any = "every(epochs=1)", **rules: Any) -> Evolution:
+def SET(
+    zeta: Any = 0.3,
+    when: Any = "every(epochs=1)",
+    birth: Any = "same",
+    last: str = "none",
+    allow_return: bool = True,
+) -> Evolution:
     """Sparse evolutionary training (Mocanu et al. 2018): signed drop, uniform regrowth, newborns as at the start.
 
     Parameters
@@ -160,10 +164,10 @@ def SET(zeta: Any = 0.3, when: Any = "every(epochs=1)", **rules: Any) -> Evoluti
         Share of the connections that an event replaces.
     when : Trigger or text
         Every epoch by default.
-    **rules
-        Further fields of `Evolution`, e.g. ``last="drop"``.
+    birth, last, allow_return
+        As in `Evolution`.
     """
-    return Evolution(zeta=zeta, when=when, **rules)
+    return Evolution(birth=birth, zeta=zeta, when=when, last=last, allow_return=allow_return)
 
 
 def view_of(layer: Connections, step: int) -> ConnectionsView:

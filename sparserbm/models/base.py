@@ -13,8 +13,11 @@ from sparserbm.network.slots import Slots
 from sparserbm.network.units import Units
 from sparserbm.network.weights import WeightScale
 from sparserbm.network.wiring import Wiring
-from sparserbm.registry import describe, resolve
+from sparserbm.registry import describe, resolve, to_text
 from sparserbm.rng import Streams
+
+# Sigmoids hide a divergence: their network stays finite, with weights that no learning rate would explain.
+TOO_LARGE = 1e8
 
 
 class Model(ABC):
@@ -87,15 +90,20 @@ class Model(ABC):
         slots["bias"] = np.asarray(values, dtype=self.backend.dtype)
         return slots
 
+    def __repr__(self) -> str:
+        units = ", ".join(to_text(units) for units in self.units)
+        return f"{type(self).__name__}({units}): {self.n_connections:,} connections, epoch {self.epoch}"
+
     def check_finite(self) -> None:
-        """Raise FloatingPointError if a weight or bias is NaN or infinite."""
-        xp = self.backend.xp
-        for layer in self.connections:
-            if not bool(xp.isfinite(layer.weight).all()):
-                raise FloatingPointError("weights are NaN or infinite")
-        for slots in self.biases:
-            if not bool(xp.isfinite(slots["bias"]).all()):
-                raise FloatingPointError("biases are NaN or infinite")
+        """Raise FloatingPointError if a weight or bias is NaN, infinite, or so large that nothing is learned."""
+        values = [("weights", layer.weight) for layer in self.connections]
+        values += [("biases", slots["bias"]) for slots in self.biases]
+        for name, array in values:
+            largest = float(abs(array).max()) if len(array) else 0.0
+            if not largest < TOO_LARGE:
+                raise FloatingPointError(
+                    f"{name} are NaN or infinite" if not np.isfinite(largest) else f"{name} reach {largest:.1e}"
+                )
 
     def describe(self, strict: bool = True) -> dict[str, Any]:
         """What a model of this shape is made of, ready for JSON; `strict` as in `registry.describe`."""

@@ -60,7 +60,7 @@ class MLP(Model):
         self.units = (first, *(resolve_units(layer) for layer in layers))  # type: ignore[arg-type]
         if any(isinstance(layer, Softmax) for layer in self.units[:-1]):
             raise ValueError("Softmax units can only be the output layer")
-        wiring = ErdosRenyi(epsilon=11) if wiring is None else wiring
+        wiring = ErdosRenyi(epsilon=11, clip=True) if wiring is None else wiring
         n = len(layers)
         wirings: list[Any] = [wiring] * (n - 1) + [Dense()] if _is_one(wiring) else _each(wiring, "wiring", n)
         scales: list[Any] = [weights] * n if _is_one(weights) else _each(weights, "weights", n)

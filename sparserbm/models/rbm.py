@@ -25,7 +25,7 @@ class RBM(Model):
     visible, hidden : Units or text
         Bernoulli or Gaussian; at most one of the two Gaussian.
     wiring : Wiring or text
-        The first pattern.
+        The first pattern; epsilon=11, or as much as there is room for, where none is given.
     weights : WeightScale or text
         Distribution of the first weights; biases start at 0.
     seed : int
@@ -64,7 +64,7 @@ class RBM(Model):
                 )
         if not any(isinstance(units, Bernoulli) for units in self.units):
             raise ValueError("an RBM with Gaussian units on both sides has no finite partition function; use one side")
-        self.connections = [self.wire(0, ErdosRenyi(epsilon=11) if wiring is None else wiring, weights)]
+        self.connections = [self.wire(0, ErdosRenyi(epsilon=11, clip=True) if wiring is None else wiring, weights)]
         self.biases = [self.bias_slots(np.zeros(units.n)) for units in self.units]
 
     @property

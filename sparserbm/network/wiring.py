@@ -117,6 +117,10 @@ class FromScipy(Wiring):
     def _csr(self) -> Any:
         from scipy import sparse
 
+        if isinstance(self.matrix, np.ndarray):
+            raise TypeError(
+                "FromScipy takes a sparse matrix, whose entries are the connections; for all places use Dense()"
+            )
         matrix = self.matrix if sparse.issparse(self.matrix) else sparse.load_npz(self.matrix)
         csr = sparse.csr_matrix(matrix, copy=True)
         stored = matrix.nnz if matrix.format == "coo" else csr.nnz  # COO sums its repeats when it is converted

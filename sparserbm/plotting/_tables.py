@@ -26,7 +26,12 @@ def _result(run: Run) -> list[str]:
     study = study_of(run)
     losses = [number(last_value(run, key), ".4g") for key in ("loss", "validation_loss")]
     shares = [number(last_value(run, key), ".1%") for key in ("accuracy", "validation_accuracy")]
-    row = [run.name, kind(run).upper(), _plain(study.get("l2")), _plain(run.config.get("seed"))]
+    row = [
+        run.name,
+        kind(run).upper(),
+        _plain(study.get("l2", run.config.get("recipe", {}).get("l2"))),
+        _plain(run.config.get("seed")),
+    ]
     return row + _zone_cells(last_index(run)) + losses + shares
 
 

@@ -225,7 +225,7 @@ def _unpack(X: Any, y: Any, validation: Any) -> tuple[Any, Any, Any]:
 
 def _check_same_data(config: dict[str, Any], folder: Path, sha256: str, validation_sha256: str | None) -> None:
     for key, found, what in (("sha256", sha256, "data"), ("validation_sha256", validation_sha256, "validation data")):
-        if config["data"][key] != found:
+        if config["data"].get(key, found) != found:
             raise ValueError(
                 f"these are not the {what} of run {folder} (other checksum); resume it with those that it began "
                 f"with: {config['data']['name']}"

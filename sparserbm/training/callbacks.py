@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -106,7 +107,9 @@ class Progress:
         text = f"epoch {epoch}/{self._epochs}  {text}"
         if self._stream.isatty():
             filled = round(20 * min(epoch / self._epochs, 1.0))
-            self._stream.write(f"\r\x1b[K{'█' * filled}{'░' * (20 - filled)} {text}")
+            line = f"{'█' * filled}{'░' * (20 - filled)} {text}"
+            # a line that wraps could not be written over
+            self._stream.write("\r\x1b[K" + line[: shutil.get_terminal_size().columns - 1])
             self._open = True
         elif epoch >= self._epochs or epoch == 1 or time.monotonic() - self._shown >= self._every:
             self._stream.write(text + "\n")

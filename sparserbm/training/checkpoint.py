@@ -72,7 +72,10 @@ def load_checkpoint(
     if not path.is_file():
         raise ValueError(f"there is no checkpoint {path}; train with out= to write one")
     manifest, arrays = _read(path)
-    model = _rebuild(manifest, arrays, backend, path)
+    try:
+        model = _rebuild(manifest, arrays, backend, path)
+    except KeyError as error:
+        raise ValueError(f"{path} is damaged or of another format: it lacks {error}") from None
     state = {name.removeprefix("trainer/"): array for name, array in arrays.items() if name.startswith("trainer/")}
     return model, manifest["extra"], state
 
@@ -120,7 +123,7 @@ def _rebuild(manifest: dict[str, Any], arrays: dict[str, np.ndarray], backend: s
     model.backend = get_backend(backend, described["dtype"])
     model.streams = Streams(described["seed"])
     model.step, model.epoch = manifest["step"], manifest["epoch"]
-    model.origin = described["origin"]
+    model.origin = described.get("origin", {})
     model.units = tuple(resolve_units(text) for text in described["units"])
     model.connections = []
     for number, rule in enumerate(described["weights"]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 import numpy as np
@@ -76,11 +77,19 @@ def validation_data(model: Model, algorithm: Algorithm, given: Any) -> tuple[np.
         raise ValueError(f"validation data: {error}") from None
 
 
+METRICS = (
+    *("loss", "accuracy", "validation_loss", "validation_accuracy", "core_validation_loss", "core_validation_accuracy"),
+    *("free_energy_gap", "pseudo_likelihood"),
+)
 NEED_VALIDATION = ("validation_", "core_validation_", "free_energy_gap", "pseudo_likelihood")
 
 
 def check_stopping(stopping: EarlyStopping | None, validation: Any) -> None:
     """Early stopping has something to watch."""
+    if stopping is not None and stopping.metric not in METRICS:
+        close = difflib.get_close_matches(stopping.metric, METRICS, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise ValueError(f"no epoch has the metric {stopping.metric!r}{hint}; known: {', '.join(METRICS)}")
     if stopping is not None and validation is None and stopping.metric.startswith(NEED_VALIDATION):
         raise ValueError(f"early stopping watches {stopping.metric!r}: pass validation=(X, y), or another metric")
 

@@ -40,7 +40,7 @@ class Rules:
         for name, kind in _KINDS.items():
             needed = name in ("algorithm", "optimizer")
             if not isinstance(rules[name], kind) and (needed or rules[name] is not None):
-                raise TypeError(f"{name}={rules[name]!r} is not possible; give a {kind.__name__} or its text")
+                raise TypeError(f"{name}={rules[name]!r} is not possible; give a rule ({kind.__name__}) or its text")
         return cls(regularization=penalties(regularization), **rules)
 
     @classmethod

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from sparserbm.data.batches import Batch, Batches
 from sparserbm.models.base import Model
 from sparserbm.network.coactivity import Coactivity
@@ -49,10 +51,11 @@ def run(training: Training, last_epoch: int) -> Run:
     model, recorder, rules = training.model, training.recorder, training.rules
     stopping, metrics = rules.early_stopping, recorder.writer.run.metrics
     stopped = stopping is not None and len(metrics) > 1 and stopping.is_due(metrics)  # a resumed run
-    while model.epoch < last_epoch and not stopped:
-        _evolve_after_epoch(training)
-        _one_epoch(training)
-        stopped = _end_of_epoch(training, recorder.epoch(model))
+    with np.errstate(over="ignore", invalid="ignore"):  # the recorder says it better
+        while model.epoch < last_epoch and not stopped:
+            _evolve_after_epoch(training)
+            _one_epoch(training)
+            stopped = _end_of_epoch(training, recorder.epoch(model))
     recorder.snapshot(model, whole=True)
     for callback in training.callbacks:
         if isinstance(callback, Progress):

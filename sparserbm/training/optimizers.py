@@ -70,8 +70,6 @@ class SGD(Optimizer):
     def __post_init__(self) -> None:
         object.__setattr__(self, "learning_rate", _plain(self.learning_rate, "learning_rate"))
         object.__setattr__(self, "momentum", _plain(self.momentum, "momentum", 1.0))
-        if resolve_schedule(self.momentum, "momentum").extremes()[1] >= 1.0:
-            raise ValueError("momentum=1 is out of range; use a value in [0, 1): the velocity would never fade")
 
     def step(self, backend: Backend, slots: Slots, name: str, gradient: Any, step: int, start: int) -> None:
         momentum = _at(self.momentum, step)

@@ -215,14 +215,72 @@ def test_plot_of_no_run_and_of_no_figure(run, tmp_path):
     assert code == 1
     assert "is no run folder" in err
     code, _, err = run("plot", "zone-densty", tmp_path)
-    assert code == 1
+    assert code == 2
     assert "did you mean 'zone-density'" in err
 
 
 def test_unknown_command_names_the_known_ones(run):
     code, _, err = run("trian")
     assert code == 2
-    assert "No such command 'trian'" in err
+    assert "unknown command 'trian'; known: train, plot, study" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--set", "penalise_biases=maybe"], "penalise_biases='maybe' is not possible; give bool"),
+        (["--set", "threads=none"], "threads='none' is not possible; give int or nothing"),
+        (["--set", "rbm=3"], "rbm=3 in --set is no table of settings"),
+        (["--early-stopping", "early_stopping(metric='validation_acuracy')"], "did you mean 'validation_accuracy'"),
+        (["--visible", "gaussian(sigma=0)"], "sigma=0 is not possible for Gaussian units"),
+        (["--regularization", "elastic(1)"], "unknown penalty 'elastic'"),
+        (["--evolve", "set(zetta=0.3)"], "it takes: zeta, when, birth, last, allow_return"),
+        (["--l2", "(1e-3, 0, 0)"], "has 3 strengths for 1 matrices of connections"),
+    ],
+)
+def test_settings_of_a_wrong_kind_leave_an_earlier_run_alone(run, table, tmp_path, words, message):
+    assert run("train", "rbm", "--data", table, *SMALL, "--out", tmp_path / "a")[0] == 0
+    before = (tmp_path / "a" / "checkpoint.npz").read_bytes()
+    code, _, err = run("train", "rbm", "--data", table, *SMALL, *words, "--out", tmp_path / "a", "--overwrite")
+    assert code != 0
+    assert message in err.splitlines()[-1]
+    assert (tmp_path / "a" / "checkpoint.npz").read_bytes() == before
+
+
+def test_true_and_false_are_those_of_toml(run, table, tmp_path):
+    words = ["--l2", "1e-3", "--set", "penalise_biases=false", "--visible", "gaussian(sigma=0.5)"]
+    assert run("train", "rbm", "--data", table, *SMALL, *words, "--out", tmp_path / "a")[0] == 0
+    config = load_run(tmp_path / "a").config
+    assert config["training"]["regularization"] == ["l2(strength=0.001, biases=False, coupled=True)"]
+    assert config["model"]["units"][0] == "gaussian(n=36, sigma=0.5)"
+
+
+def test_a_run_goes_on_from_another_folder(run, table, tmp_path, monkeypatch):
+    monkeypatch.chdir(table.parent)
+    assert run("train", "rbm", "--data", table.name, *SMALL, "--out", tmp_path / "a")[0] == 0
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("train", "resume", "a", "--epochs", 3, "--quiet")
+    assert code == 0, err
+    code, _, err = run("train", "resume", "a", "--epochs", 2)
+    assert code == 1
+    assert "has 3 epochs already" in err
+
+
+@pytest.mark.parametrize(
+    "words", [["--l2", ""], ["--jobs", "0"], ["--models", "rbm,cnn"], ["--set", "mlp.evolution=nose"]]
+)
+def test_a_study_that_cannot_be_writes_nothing(run, table, tmp_path, words):
+    code, _, err = run("study", "--data", table, *words, "--out", tmp_path / "s")
+    assert code != 0
+    assert sum(line.startswith("Error: ") for line in err.splitlines()) == 1
+    assert not (tmp_path / "s").exists()
+
+
+def test_sigmoids_do_not_hide_a_divergence(run, table, tmp_path):
+    code, _, err = run("train", "rbm", "--data", table, *SMALL, "--optimizer", "sgd(1e38)", "--out", tmp_path / "a")
+    assert code == 1
+    assert "training diverged in epoch 1" in err
+    assert "Warning" not in err
 
 
 @pytest.mark.parametrize(

@@ -281,7 +281,7 @@ def test_the_core_is_a_copy_without_the_weakest(backend):
     ("arguments", "error", "message"),
     [
         ({"zeta": 1.0}, ValueError, r"zeta=1 is out of range; use a value in \[0, 1\)"),
-        ({"zeta": -0.1}, ValueError, r"zeta=-0.1 is out of range; use a value in \[0, 1\]"),
+        ({"zeta": -0.1}, ValueError, r"zeta=-0.1 is out of range; use a value in \[0, 1\)"),
         ({"zeta": "linear(0.3, 1.5, 10)"}, ValueError, "zeta=1.5 is out of range"),
         ({"last": "some"}, ValueError, "last='some' is not possible; use one of none, drop, full"),
         ({"drop": "random"}, ValueError, "unknown drop 'random'; known: .*set"),

@@ -182,7 +182,8 @@ def test_sides_that_an_rbm_cannot_have():
     with pytest.raises(TypeError, match="3 is no unit type; give e.g. Bernoulli"):
         RBM(3, Bernoulli(3))
     with pytest.raises(ValueError, match="epsilon=11 asks for 66 connections but 3 x 3 has room for 9"):
-        RBM(Bernoulli(3), Bernoulli(3))
+        RBM(Bernoulli(3), Bernoulli(3), wiring="erdos_renyi(epsilon=11)")
+    assert RBM(Bernoulli(3), Bernoulli(3)).density == 1.0  # nobody asked for 11: as much as there is room for
 
 
 def test_data_that_do_not_fit(backend):

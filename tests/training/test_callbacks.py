@@ -103,7 +103,7 @@ def test_a_callback_ends_training(backend):
         (
             EarlyStopping(2, metric="validation_auc"),
             OTHER,
-            "watches 'validation_auc', but an epoch has: accuracy, .*density",
+            r"no epoch has the metric 'validation_auc' \(did you mean 'validation_accuracy'\?\); known: loss, accuracy",
         ),
     ],
 )

@@ -100,10 +100,10 @@ RULES = [
     ({"optimizer": "rmsprop(0.1)"}, "unknown optimizer 'rmsprop'.*known: adam, sgd"),
     ({"evolution": "rigl"}, "unknown evolution 'rigl'.*known: evolution, set"),
     ({"evolution": "set(0.3, when=monthly)"}, "unknown trigger 'monthly'.*known: every, window"),
-    ({"evolution": "set(zeta=1.5)"}, r"zeta=1.5 is out of range; use a value in \[0, 1\]"),
+    ({"evolution": "set(zeta=1.5)"}, r"zeta=1.5 is out of range; use a value in \[0, 1\)"),
     (
         {"evolution": "set(zeta=)"},
-        "cannot read 'set.zeta=.' as a evolution; write name or name.argument, key=argument.",
+        "cannot read 'set.zeta=.' as evolution; write name or name.argument, key=argument.",
     ),
     ({"regularization": ["l2(1e-3)", "l3(1e-3)"]}, "unknown penalty 'l3'.*known: elastic_net, l1, l2"),
     ({"regularization": "l2(quadratic(0, 1, 5))"}, "unknown schedule 'quadratic'.*known: constant, cosine, cubic"),

@@ -85,9 +85,9 @@ def test_an_optimizer_that_starts_later_counts_from_its_start(backend):
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: SGD(-0.1), ValueError, r"learning_rate=-0.1 is out of range; use a value in \[0, inf\]"),
+        (lambda: SGD(-0.1), ValueError, r"learning_rate=-0.1 is out of range; use a value in \[0, inf\)"),
         (lambda: SGD(float("nan")), ValueError, "learning_rate=nan"),
-        (lambda: SGD(0.1, momentum=1.5), ValueError, r"momentum=1.5 is out of range; use a value in \[0, 1\]"),
+        (lambda: SGD(0.1, momentum=1.5), ValueError, r"momentum=1.5 is out of range; use a value in \[0, 1\)"),
         (lambda: SGD("fast"), ValueError, "unknown schedule 'fast'; known: constant, cosine, cubic, linear, steps"),
         (lambda: SGD(None), TypeError, "learning_rate must be a number, a schedule or its text"),
         (lambda: Adam("linear(0.1, -0.1, 5)"), ValueError, "learning_rate=-0.1"),
