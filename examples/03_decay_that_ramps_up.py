@@ -1,4 +1,4 @@
-"""L2 that grows during training: weak while the network still has to learn, strong when it would start to overfit."""
+"""L2 as a schedule, and for each layer: is decay that grows better than constant decay? (Not on these data.)"""
 
 import sparserbm as sr
 

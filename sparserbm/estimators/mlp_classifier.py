@@ -54,7 +54,9 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):
     density : float in (0, 1], optional
         Connections over places instead; 1.0 is a dense MLP.
     zeta : float, Schedule or text, in [0, 1)
-        Share of the connections that ``evolution="set"`` replaces after every epoch; no other value uses it.
+        Share of the connections that ``evolution="set"`` replaces after every epoch; no other value uses it. Where
+        epochs have few mini-batches, newborns have little time: replace less, or let them start at 0
+        (``evolution="set(birth=zero)"``), or wait longer (`n_iter_no_change`).
     evolution : {"set", "none"}, Evolution, text such as "set(zeta=0.2)", or None
         How connections change; None and "none" keep the first wiring.
     l1, l2 : float, Schedule, text, or a sequence with one of these for each layer
