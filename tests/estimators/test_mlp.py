@@ -256,5 +256,18 @@ def test_bad_labels_of_partial_fit(digits):
 
 
 def test_a_regressor_refuses_labels():
-    with pytest.raises(ValueError, match="y has dtype <U1; give a dense array of real numbers"):
+    with pytest.raises(ValueError, match="y has dtype <U1; a regressor needs real numbers"):
         sr.SparseMLPRegressor(**SMALL).fit(np.zeros((4, 2)), ["a", "b", "a", "b"])
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_targets_of_any_size_are_learnt(solver):
+    random = np.random.default_rng(0)
+    X = random.normal(size=(200, 5))
+    y = np.column_stack([1000 + 300 * X[:, 0], 1e-4 * X[:, 1]])
+    regressor = sr.SparseMLPRegressor((30,), solver=solver, max_iter=60, random_state=0).fit(X[:150], y[:150])
+    assert regressor.score(X[150:], y[150:]) > 0.8
+    parts = sr.SparseMLPRegressor((30,), solver=solver, random_state=0)
+    for _ in range(3):
+        parts.partial_fit(X[:150], y[:150])
+    assert np.allclose(parts.y_mean_, y[:150].mean(axis=0))
