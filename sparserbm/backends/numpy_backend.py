@@ -14,8 +14,9 @@ from sparserbm.backends.reference import ReferenceBackend
 from sparserbm.backends.threads import run_rows
 from sparserbm.rng import DrawKey
 
-# Handing work to another thread costs 20 to 50 microseconds; below this many multiply-adds one thread is faster.
-PARALLEL_FROM = 500_000
+# Waking another thread costs 100 to 200 microseconds (measured on two virtual cores; a worker that spun instead would
+# keep a core busy between products). Below this many multiply-adds one thread is faster.
+PARALLEL_FROM = 4_000_000
 NO_KEY = DrawKey(0, 0, 0, 0)
 
 

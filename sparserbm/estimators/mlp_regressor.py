@@ -59,7 +59,9 @@ class SparseMLPRegressor(RegressorMixin, SparseMLP):
 
     def _measure(self, y: np.ndarray) -> None:
         if y.dtype.kind not in "fiub":
-            raise ValueError(f"y has dtype {y.dtype}; a regressor needs real numbers (SparseMLPClassifier takes labels)")
+            raise ValueError(
+                f"y has dtype {y.dtype}; a regressor needs real numbers (SparseMLPClassifier takes labels)"
+            )
         self._n_targets = 1 if y.ndim == 1 else y.shape[1]
         spread = y.std(axis=0)
         self.y_mean_, self.y_scale_ = y.mean(axis=0), np.where(spread > 0, spread, 1.0)

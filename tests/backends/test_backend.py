@@ -79,7 +79,7 @@ def results(threads, n_pre, n_post, count, n):
 
 @pytest.mark.parametrize(
     ("size", "always"),
-    [((200, 150, 6000, 128), False), ((37, 11, 150, 33), True), ((9, 2, 10, 1), True), ((5, 3, 0, 7), True)],
+    [((400, 300, 40000, 128), False), ((37, 11, 150, 33), True), ((9, 2, 10, 1), True), ((5, 3, 0, 7), True)],
 )
 def test_the_number_of_threads_changes_no_bit(monkeypatch, size, always):
     numba = pytest.importorskip("numba")
