@@ -95,15 +95,15 @@ class Model(ABC):
         return f"{type(self).__name__}({units}): {self.n_connections:,} connections, epoch {self.epoch}"
 
     def check_finite(self) -> None:
-        """Raise FloatingPointError if a weight or bias is NaN, infinite, or so large that nothing is learned."""
-        values = [("weights", layer.weight) for layer in self.connections]
-        values += [("biases", slots["bias"]) for slots in self.biases]
-        for name, array in values:
-            largest = float(abs(array).max()) if len(array) else 0.0
+        """Raise FloatingPointError if a weight or bias is NaN or infinite, or a weight beyond all reason."""
+        for layer in self.connections:
+            largest = float(abs(layer.weight).max()) if len(layer) else 0.0
             if not largest < TOO_LARGE:
-                raise FloatingPointError(
-                    f"{name} are NaN or infinite" if not np.isfinite(largest) else f"{name} reach {largest:.1e}"
-                )
+                problem = f"weights reach {largest:.1e}" if np.isfinite(largest) else "weights are NaN or infinite"
+                raise FloatingPointError(problem)
+        for slots in self.biases:
+            if not bool(self.backend.xp.isfinite(slots["bias"]).all()):
+                raise FloatingPointError("biases are NaN or infinite")
 
     def describe(self, strict: bool = True) -> dict[str, Any]:
         """What a model of this shape is made of, ready for JSON; `strict` as in `registry.describe`."""

@@ -302,5 +302,6 @@ def test_settings_are_read_as_python_values():
 
 def test_config_is_json_without_nan(run, table, tmp_path):
     run("train", "rbm", "--data", table, *SMALL, "--out", tmp_path / "a")
-    for text in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines():
-        json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in metrics.jsonl"))
+    lines = (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()
+    found = [json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in metrics.jsonl")) for text in lines]
+    assert [line["epoch"] for line in found] == [0, 1, 2]
