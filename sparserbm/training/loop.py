@@ -51,15 +51,17 @@ def run(training: Training, last_epoch: int) -> Run:
     model, recorder, rules = training.model, training.recorder, training.rules
     stopping, metrics = rules.early_stopping, recorder.writer.run.metrics
     stopped = stopping is not None and len(metrics) > 1 and stopping.is_due(metrics)  # a resumed run
-    with np.errstate(over="ignore", invalid="ignore"):  # the recorder says it better
-        while model.epoch < last_epoch and not stopped:
-            _evolve_after_epoch(training)
-            _one_epoch(training)
-            stopped = _end_of_epoch(training, recorder.epoch(model))
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):  # the recorder says it better
+            while model.epoch < last_epoch and not stopped:
+                _evolve_after_epoch(training)
+                _one_epoch(training)
+                stopped = _end_of_epoch(training, recorder.epoch(model))
+    finally:
+        for callback in training.callbacks:
+            if isinstance(callback, Progress):
+                callback.close()
     recorder.snapshot(model, whole=True)
-    for callback in training.callbacks:
-        if isinstance(callback, Progress):
-            callback.close()
     if stopping is not None:
         _restore_best(training)
     if rules.evolution is not None:

@@ -152,3 +152,19 @@ def test_progress_shows_the_time_that_is_left_where_it_can():
     progress.close()
     assert "4/4" in terminal.getvalue()
     assert "loss 0.5000" in terminal.getvalue()
+
+
+def test_the_bar_is_ended_where_training_ends_in_an_error(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setattr("sparserbm.training.callbacks._rich_bar", lambda *arguments: None)
+
+    def fail_later(model, metrics):
+        if metrics["epoch"] == 2:
+            raise RuntimeError("enough")
+
+    settings = {"y": Y, "epochs": 9, "callbacks": [fail_later], "progress": True}
+    with pytest.raises(RuntimeError, match="enough"):
+        train(tiny_mlp("reference", 6, Softmax(3)), X, Backprop(), **settings)
+    assert "epoch 1/9" in terminal.getvalue()
+    assert terminal.getvalue().endswith("\n")
