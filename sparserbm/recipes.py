@@ -16,6 +16,7 @@ import numpy as np
 
 from sparserbm.backends import get_backend
 from sparserbm.data import Dataset, load_dataset
+from sparserbm.data.datasets import NAMES
 from sparserbm.models.base import Model
 from sparserbm.models.mlp import MLP
 from sparserbm.models.rbm import RBM
@@ -130,7 +131,7 @@ class Recipe:
     def from_anywhere(self) -> Recipe:
         """The same recipe with files by their full path, so that a run can go on from another folder."""
         path = Path(self.folder or "").expanduser() / Path(self.data).expanduser()
-        if path.is_file():
+        if self.data not in NAMES and path.is_file():  # a name wins over a file that is called so
             return dataclasses.replace(self, data=str(path.resolve()), folder=None)
         folder = None if self.folder is None else str(Path(self.folder).expanduser().resolve())
         return dataclasses.replace(self, folder=folder)

@@ -133,3 +133,11 @@ def test_a_run_goes_on_at_a_machine_with_fewer_cores(table, tmp_path):
     config["recipe"] |= {"threads": 4096, "backend": "auto"}
     path.write_text(json.dumps(config))
     assert len(resume_recipe(tmp_path / "a", 3).metrics) == 4
+
+
+def test_a_name_wins_over_a_file_that_is_called_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").write_text("notes")
+    (tmp_path / "x.npy").write_bytes(b"")
+    assert Recipe(data="digits").from_anywhere().data == "digits"
+    assert Recipe(data="x.npy").from_anywhere().data == str(tmp_path / "x.npy")
