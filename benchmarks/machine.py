@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from sparserbm.training.config import versions
 
 RESULTS = Path(__file__).parent / "results"
+PEERS = ("torch", "threadpoolctl", "matplotlib")
 
 
 def machine() -> dict[str, Any]:
@@ -29,7 +31,7 @@ def machine() -> dict[str, Any]:
         "cpu": cpu,
         "cores": os.cpu_count(),
         "system": platform.platform(),
-        "versions": versions(),
+        "versions": versions() | {name: sys.modules[name].__version__ for name in PEERS if name in sys.modules},
         "commit": commit(),
     }
 

@@ -8,15 +8,17 @@ from typing import Any
 import numba
 import numpy as np
 
+from sparserbm.backends import numba_draws as draws
 from sparserbm.backends import numba_kernels as kernels
 from sparserbm.backends.base import ACTIVATIONS, Gate, Indexed, Rows, SignedPair
 from sparserbm.backends.reference import ReferenceBackend
-from sparserbm.backends.threads import run_rows
+from sparserbm.backends.threads import SHARES, team
 from sparserbm.rng import DrawKey
 
-# Waking another thread costs 100 to 200 microseconds (measured on two virtual cores; a worker that spun instead would
-# keep a core busy between products). Below this many multiply-adds one thread is faster.
-PARALLEL_FROM = 4_000_000
+# Multiply-adds that make a share worth its while, about 5 microseconds; elementwise work counts by this factor.
+SHARE = 100_000
+ELEMENT = 4
+DRAW = 16
 NO_KEY = DrawKey(0, 0, 0, 0)
 
 
@@ -40,17 +42,15 @@ class NumpyBackend(ReferenceBackend):
         self.threads = threads or limit
         self._no_vector = np.empty(0, self.dtype)
         self._no_matrix = np.empty((0, 0), self.dtype)
-        self._no_index = np.empty(0, np.int32)
+        self._alone = np.zeros(1, np.int64)  # the state of no team
 
-    def _run(self, kernel: Any, rows: Rows, work: int, arguments: tuple[Any, ...]) -> None:
-        """Run `kernel` over all rows: in ranges with about equally many connections, if `work` pays for threads."""
-        n_rows = len(rows.indptr) - 1
-        if self.threads == 1 or work < PARALLEL_FROM:
-            kernel(0, n_rows, *arguments)
-            return
-        shares = np.arange(1, self.threads) * len(rows.index) // self.threads
-        cuts = [0, *np.searchsorted(rows.indptr, shares).tolist(), n_rows]
-        run_rows(kernel, cuts, arguments)
+    def _shared(self, work: int) -> tuple[Any, int]:
+        """State of a team and number of shares for so many multiply-adds."""
+        if self.threads == 1 or work < 2 * SHARE:
+            return self._alone, 1
+        helpers = team(self.threads)
+        helpers.wake()
+        return helpers.state, min(SHARES * self.threads, work // SHARE)
 
     def _product(
         self,
@@ -64,82 +64,77 @@ class NumpyBackend(ReferenceBackend):
         sample: Any,
         key: DrawKey | None,
     ) -> Any:
-        arguments = (
+        kernels.product(
+            *self._shared(len(rows.index) * x.shape[1]),
             rows.indptr,
             rows.index,
-            self._no_index if rows.order is None else rows.order,
+            rows.order,
             weight,
             x,
             self._no_vector if bias is None else bias,
             out,
             ACTIVATIONS.index(activation),
-            gate is not None,
             0 if gate is None else ACTIVATIONS.index(gate.activation),
             self._no_matrix if gate is None else gate.activity,
-            sample is not None,
             tuple(key or NO_KEY),
             self._no_matrix if sample is None else sample,
         )
-        self._run(kernels.product_rows, rows, len(rows.index) * x.shape[1], arguments)
         return out
 
     def sddmm(self, connections: Indexed, pairs: Sequence[SignedPair], out: Any) -> Any:
-        rows, number = connections.by_post, self.dtype.type
-        work = len(rows.index) * pairs[0].pre.shape[1]
-        if len(pairs) == 2 and pairs[0].pre.shape == pairs[1].pre.shape:
-            both = [value for pair in pairs for value in (pair.pre, pair.post, number(pair.sign))]
-            self._run(kernels.sampled_pair_rows, rows, 2 * work, (rows.indptr, rows.index, *both, out))
-            return out
-        for k, pair in enumerate(pairs):
-            one = (pair.pre, pair.post, number(pair.sign), k > 0)
-            self._run(kernels.sampled_rows, rows, work, (rows.indptr, rows.index, *one, out))
+        rows = connections.by_post
+        for number, (sign, pre, post) in enumerate(pairs):
+            share = self._shared(len(rows.index) * pre.shape[1])
+            kernels.sampled_product(*share, rows.indptr, rows.index, pre, post, self.dtype.type(sign), number > 0, out)
         return out
 
     def row_sums(self, terms: Sequence[tuple[float, Any]], out: Any) -> Any:
-        out[...] = 0
-        for sign, activity in terms:
-            kernels.add_row_sums(activity, self.dtype.type(sign), out)
+        number = self.dtype.type
+        (sign, activity), *more = terms
+        (sign2, activity2), *more = more or [(0.0, self._no_matrix)]
+        kernels.row_sums(activity, number(sign), activity2, number(sign2), out)
+        for sign, activity in more:
+            out += number(sign) * activity.sum(axis=1)
         return out
 
     def gather(self, samples: Any, rows: Any, out: Any) -> Any:
-        kernels.gather(samples, rows, out)
+        kernels.gather(*self._shared(ELEMENT * out.size), samples, rows, out)
         return out
 
     def uniform(self, key: DrawKey, out: Any) -> Any:
-        kernels.uniform_rows(0, len(out), *key, out)
+        draws.uniform(*self._shared(DRAW * out.size), *key, out)
         return out
 
     def normal(self, key: DrawKey, out: Any) -> Any:
-        kernels.normal_rows(0, len(out), *key, out)
+        draws.normal(*self._shared(DRAW * out.size), *key, out)
         return out
 
     def bernoulli(self, key: DrawKey, mean: Any, out: Any) -> Any:
-        kernels.bernoulli_rows(0, len(out), *key, mean, out)
+        draws.bernoulli(*self._shared(DRAW * out.size), *key, mean, out)
         return out
 
     def softplus(self, x: Any, out: Any) -> Any:
-        kernels.softplus(x.reshape(-1), out.reshape(-1))
+        kernels.softplus(*self._shared(DRAW * x.size), x.reshape(-1), out.reshape(-1))
         return out
 
     def gate(self, activation: str, activity: Any, values: Any) -> Any:
-        kernels.gate_row(values.reshape(-1), ACTIVATIONS.index(activation), activity.reshape(-1))
+        kernels.gate_rows(values, ACTIVATIONS.index(activation), activity)
         return values
 
     def squared_error(self, a: Any, b: Any) -> Any:
         return kernels.squared_error(a, b)
 
     def add_scaled(self, target: Any, scale: float, source: Any) -> Any:
-        kernels.add_scaled(target, self.dtype.type(scale), source)
+        kernels.add_scaled(*self._shared(ELEMENT * target.size), target, self.dtype.type(scale), source)
         return target
 
     def sgd(
         self, value: Any, velocity: Any, gradient: Any, learning_rate: float, momentum: float, nesterov: bool
     ) -> None:
         number = self.dtype.type
-        if velocity is None:
-            kernels.descend(value, gradient, number(learning_rate))
-        else:
-            kernels.descend_with_momentum(value, velocity, gradient, number(learning_rate), number(momentum), nesterov)
+        rates = number(learning_rate), number(momentum), nesterov
+        velocity = self._no_vector if velocity is None else velocity
+        kernels.descend(*self._shared(ELEMENT * value.size), value, velocity, gradient, *rates)
 
     def adam(
         self,
@@ -155,6 +150,7 @@ class NumpyBackend(ReferenceBackend):
     ) -> None:
         number = self.dtype.type
         kernels.adam(
+            *self._shared(DRAW * value.size),
             value,
             first,
             second,

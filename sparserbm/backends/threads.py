@@ -1,57 +1,249 @@
-"""Worker threads that run ranges of rows of one compiled kernel.
+"""A team of threads that share the rows of one compiled kernel.
 
-The kernels release Python's lock, so plain threads serve. Every range goes through the very same machine code,
-whatever the number of threads: numba's own parallel loops compile the body a second time, and measured results
-differed in the last bit between one thread and two. Nor is there a threading layer to crash in a forked child.
+Waking a sleeping thread takes 100 to 200 microseconds, as long as a product over a mini-batch. So the workers of a team
+wait for the next kernel in compiled code, without Python's lock, and fall asleep only after a while without work.
+
+A kernel's rows are cut into shares that whoever is free takes next: a worker that is asleep or interrupted delays
+nobody. Every share goes through the very same machine code, whatever the number of threads: numba's own parallel loops
+compile the body a second time, and measured results differed in the last bit between one thread and two. Nor is there a
+threading layer to crash in a forked child.
 """
 
 from __future__ import annotations
 
 import os
+import platform
 import threading
-from collections.abc import Callable, Sequence
-from queue import SimpleQueue
 from typing import Any
 
-_workers: list[SimpleQueue] = []
-_owner = 0
-_lock = threading.Lock()
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from sparserbm.backends.compiled import compiled
+
+# Words of a team's state, each on its own line of the cache; the bounds of the shares follow.
+BUSY, TICKET, DONE, TASK, ARGUMENTS, BOUNDS = range(0, 48, 8)
+LEFT = (1 << 16) - 1  # lower bits of a ticket: shares that nobody has taken yet; the upper ones count kernels
+SHARES = 4  # for each thread: small enough to even out interruptions, few enough not to count
+PATIENCE = 20_000  # pauses without work before a worker goes to sleep, about half a millisecond
 
 
-def run_rows(kernel: Callable[..., Any], cuts: Sequence[int], arguments: tuple[Any, ...]) -> None:
-    """Call ``kernel(cuts[k], cuts[k + 1], *arguments)`` for every k at the same time, the first in this thread."""
-    n_others = len(cuts) - 2
-    done: SimpleQueue = SimpleQueue()
-    for place, worker in enumerate(_waiting(n_others), start=1):
-        worker.put((kernel, (cuts[place], cuts[place + 1], *arguments), done))
-    try:
-        kernel(cuts[0], cuts[1], *arguments)
-    finally:  # the arrays belong to the caller: nobody may write them after this returns
-        errors = [done.get() for _ in range(n_others)]
-    for error in errors:
-        if error is not None:
-            raise error
+# -- what numba has no word for ----------------------------------------------------------------------------------
+
+# LLVM's name for the instruction that says "this loop waits", and its arguments.
+_PAUSES: dict[str, tuple[str, list[int]]] = {
+    "x86_64": ("llvm.x86.sse2.pause", []),
+    "amd64": ("llvm.x86.sse2.pause", []),
+    "aarch64": ("llvm.aarch64.hint", [1]),
+    "arm64": ("llvm.aarch64.hint", [1]),
+}
 
 
-def _waiting(count: int) -> list[SimpleQueue]:
-    """Queues of `count` workers; made at first use, and again in a forked child, which inherits no threads."""
-    global _owner
-    with _lock:
-        if _owner != os.getpid():
-            _workers.clear()
-            _owner = os.getpid()
-        while len(_workers) < count:
-            queue: SimpleQueue = SimpleQueue()
-            threading.Thread(target=_work, args=(queue,), name="sparserbm-rows", daemon=True).start()
-            _workers.append(queue)
-        return _workers[:count]
+def _word(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
+    return builder.gep(context.make_array(kind)(context, builder, array).data, [index])
 
 
-def _work(queue: SimpleQueue) -> None:
-    while True:
-        kernel, arguments, done = queue.get()
-        try:
-            kernel(*arguments)
-            done.put(None)
-        except BaseException as error:
-            done.put(error)
+@intrinsic
+def _load(typingctx, array, index):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.load_atomic(_word(context, builder, signature.args[0], *args), "seq_cst", 8)
+
+    return types.int64(array, index), codegen
+
+
+@intrinsic
+def _add(typingctx, array, index, value):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        place = _word(context, builder, signature.args[0], *args[:2])
+        return builder.atomic_rmw("add", place, args[2], "seq_cst")
+
+    return types.int64(array, index, types.int64), codegen
+
+
+@intrinsic
+def _exchange(typingctx, array, index, expected, value):  # type: ignore[no-untyped-def]
+    """Whether the word was `expected`; then it is `value` now."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        place = _word(context, builder, signature.args[0], *args[:2])
+        found = builder.cmpxchg(place, args[2], args[3], "seq_cst", "seq_cst")
+        return builder.extract_value(found, 1)
+
+    return types.boolean(array, index, types.int64, types.int64), codegen
+
+
+@intrinsic
+def _pause(typingctx):  # type: ignore[no-untyped-def]
+    """Tell the processor that this is a loop that waits."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        found = _PAUSES.get(platform.machine().lower())
+        if found is not None:
+            name, values = found
+            kind = ir.FunctionType(ir.VoidType(), [ir.IntType(32)] * len(values))
+            instruction = cgutils.get_or_insert_function(builder.module, kind, name)
+            builder.call(instruction, [ir.Constant(ir.IntType(32), value) for value in values])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
+def address(typingctx, arguments):  # type: ignore[no-untyped-def]
+    """Where a copy of the tuple `arguments` stands until the calling function returns."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        place = cgutils.alloca_once_value(builder, args[0])
+        return builder.ptrtoint(place, ir.IntType(64))
+
+    return types.int64(arguments), codegen
+
+
+_SIGNATURE = ir.FunctionType(ir.VoidType(), [ir.IntType(64), ir.IntType(64), ir.IntType(8).as_pointer()])
+
+
+@intrinsic
+def task(typingctx, kernel, arguments):  # type: ignore[no-untyped-def]
+    """Address of a C function ``task(lo, hi, address)`` that calls ``kernel(lo, hi, *arguments)``.
+
+    The kernel cannot be merged into its callers this way: there is one machine code of it.
+    """
+    inner = kernel.get_call_type(typingctx, (types.int64, types.int64, *arguments.types), {})
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        found = kernel.dispatcher.overloads[inner.args]
+        context.active_code_library.add_linking_library(found.library)
+        callee = context.declare_function(builder.module, found.fndesc)
+        task = ir.Function(builder.module, _SIGNATURE, builder.module.get_unique_name("task"))
+        task.linkage = "internal"
+        inside = ir.IRBuilder(task.append_basic_block("entry"))
+        kind = context.get_value_type(signature.args[1])
+        packed = inside.load(inside.bitcast(task.args[2], kind.as_pointer()))
+        values = [*task.args[:2], *cgutils.unpack_tuple(inside, packed)]
+        context.call_conv.call_function(inside, callee, inner.return_type, inner.args, values)
+        inside.ret_void()
+        return builder.ptrtoint(task, ir.IntType(64))
+
+    return types.int64(kernel, arguments), codegen
+
+
+@intrinsic
+def _call(typingctx, task, lo, hi, address):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        function = builder.inttoptr(args[0], _SIGNATURE.as_pointer())
+        builder.call(function, [args[1], args[2], builder.inttoptr(args[3], ir.IntType(8).as_pointer())])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64, types.int64), codegen
+
+
+# -- sharing -----------------------------------------------------------------------------------------------------
+
+
+@compiled()
+def share_rows(state, shares, indptr, task, arguments):
+    """Run a task over all rows of a pattern, in `shares` with about equally many connections."""
+    n, total = indptr.size - 1, indptr[indptr.size - 1]
+    if shares == 1 or not _exchange(state, BUSY, 0, 1):
+        _call(task, 0, n, arguments)
+        return
+    state[BOUNDS], state[BOUNDS + shares] = 0, n
+    for k in range(1, shares):
+        state[BOUNDS + k] = np.searchsorted(indptr, total * k // shares)
+    _share(state, shares, task, arguments)
+
+
+@compiled()
+def share_range(state, shares, n, task, arguments):
+    """Run a task over 0 to `n`, in equal `shares`."""
+    if shares == 1 or not _exchange(state, BUSY, 0, 1):
+        _call(task, 0, n, arguments)
+        return
+    for k in range(shares + 1):
+        state[BOUNDS + k] = n * k // shares
+    _share(state, shares, task, arguments)
+
+
+@compiled()
+def _share(state, shares, task, arguments):
+    state[TASK], state[ARGUMENTS], state[DONE] = task, arguments, 0
+    _add(state, TICKET, LEFT + 1 + shares)
+    while _took_a_share(state):
+        pass
+    while _load(state, DONE) < shares:
+        _pause()
+    _add(state, BUSY, -1)
+
+
+@compiled()
+def _took_a_share(state):
+    ticket = _load(state, TICKET)
+    if ticket & LEFT == 0:
+        return False
+    if _exchange(state, TICKET, ticket, ticket - 1):
+        k = (ticket & LEFT) - 1
+        # The kernel cannot end before this share is done: what is read here belongs to it.
+        _call(state[TASK], state[BOUNDS + k], state[BOUNDS + k + 1], state[ARGUMENTS])
+        _add(state, DONE, 1)
+    return True
+
+
+@compiled()
+def _serve(state):
+    """The life of a worker until there was nothing to do for a while."""
+    idle = 0
+    while idle < PATIENCE:
+        if _took_a_share(state):
+            idle = 0
+        else:
+            _pause()
+            idle += 1
+
+
+class Team:
+    """`threads` - 1 workers that help the thread that calls.
+
+    Attributes
+    ----------
+    state : (n,) int64
+        What the compiled functions of this module work on.
+    """
+
+    def __init__(self, threads: int):
+        self.threads = threads
+        self.state = np.zeros(BOUNDS + SHARES * threads + 1, dtype=np.int64)
+        self._sleeping: list[threading.Event] = []
+        for number in range(threads - 1):
+            waking = threading.Event()
+            self._sleeping.append(waking)
+            threading.Thread(target=self._live, args=(waking,), name=f"sparserbm-{number}", daemon=True).start()
+
+    def wake(self) -> None:
+        """Wake the workers that are asleep; those will help with a later kernel."""
+        for waking in self._sleeping:
+            if not waking.is_set():
+                waking.set()
+
+    def _live(self, waking: threading.Event) -> None:
+        while waking.wait():
+            _serve(self.state)
+            waking.clear()
+
+
+_teams: dict[int, Team] = {}
+
+
+def team(threads: int) -> Team:
+    """The team of this process with so many threads; made at first use."""
+    found = _teams.get(threads)
+    if found is None:
+        found = _teams[threads] = Team(threads)
+    return found
+
+
+# A forked child inherits the dictionary but no threads.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_teams.clear)

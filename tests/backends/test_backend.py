@@ -1,5 +1,8 @@
 """Choosing a backend, its number type and its threads; and that the number of threads changes no bit."""
 
+import os
+import time
+
 import numpy as np
 import pytest
 from problems import wired
@@ -74,6 +77,16 @@ def results(threads, n_pre, n_post, count, n):
     found.append(library.spmm_t(connections, connections.weight, y, np.empty_like(x), gate=gate))
     for chosen in (pairs[:1], pairs[:2], pairs):
         found.append(library.sddmm(connections, chosen, np.empty(count, np.float32)))
+    found.append(library.gather(x, np.arange(n_pre)[::-1].copy(), np.empty((n, n_pre), np.float32)))
+    found += [draw(KEY, np.empty_like(x)) for draw in (library.uniform, library.normal)]
+    found += [library.bernoulli(KEY, np.abs(x), np.empty_like(x)), library.softplus(x, np.empty_like(x))]
+    for momentum, nesterov in ((0.0, False), (0.9, False), (0.9, True)):
+        value, velocity = np.ones(x.size, np.float32), np.ones(x.size, np.float32)
+        library.sgd(value, velocity if momentum else None, x.reshape(-1), 0.1, momentum, nesterov)
+        found += [value, velocity]
+    value, first, second = (np.ones(x.size, np.float32) for _ in range(3))
+    library.adam(value, first, second, x.reshape(-1), np.arange(1, x.size + 1), 0.1, 0.9, 0.999, 1e-8)
+    found += [value, first, second, library.add_scaled(x.reshape(-1).copy(), 0.3, x.reshape(-1) + 1)]
     return [array.tobytes() for array in found]
 
 
@@ -88,32 +101,91 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch, size, always):
     from sparserbm.backends import numpy_backend
 
     if always:
-        monkeypatch.setattr(numpy_backend, "PARALLEL_FROM", 0)
-    assert size[2] * size[3] > numpy_backend.PARALLEL_FROM or size[2] == 0
+        monkeypatch.setattr(numpy_backend, "SHARE", 1)
+    assert size[2] * size[3] > 2 * numpy_backend.SHARE or size[2] == 0
     assert results(1, *size) == results(2, *size)
 
 
-def test_an_error_in_a_worker_reaches_the_caller_after_all_ranges_are_done():
-    from sparserbm.backends.threads import run_rows
+def count_rows():
+    numba = pytest.importorskip("numba")
+    from sparserbm.backends.threads import address, share_range, task
 
-    seen = []
+    @numba.njit(nogil=True)
+    def rows(lo, hi, seen):
+        for row in range(lo, hi):
+            seen[row] += 1
 
-    def kernel(start, stop, marker):
-        if start == 1:
-            raise ValueError(f"rows {start} to {stop} of {marker}")
-        seen.append((start, stop))
+    @numba.njit(nogil=True)
+    def count(state, shares, seen):
+        arguments = (seen,)
+        share_range(state, shares, seen.size, task(rows, arguments), address(arguments))
 
-    with pytest.raises(ValueError, match="rows 1 to 2 of a"):
-        run_rows(kernel, [0, 1, 2, 3], ("a",))
-    assert sorted(seen) == [(0, 1), (2, 3)]
+    return count
 
 
-def test_worker_threads_are_made_again_in_a_forked_child(monkeypatch):
+def test_every_row_is_done_once_whoever_does_it():
+    count = count_rows()
     from sparserbm.backends import threads
 
-    seen = []
-    threads.run_rows(lambda start, stop: seen.append(start), [0, 1, 2], ())
-    monkeypatch.setattr(threads, "_owner", -1)  # what a child finds: a list of workers that do not run here
-    threads.run_rows(lambda start, stop: seen.append(start), [0, 1, 2], ())
-    assert sorted(seen) == [0, 0, 1, 1]
-    assert len(threads._workers) == 1
+    team = threads.Team(3)
+    seen = np.zeros(1000)
+    for repeat in range(2000):
+        team.wake()
+        count(team.state, 1 + repeat % (3 * threads.SHARES), seen)
+    assert (seen == 2000).all()
+
+
+def test_a_team_that_is_at_work_leaves_a_second_caller_alone():
+    count = count_rows()
+    from sparserbm.backends import threads
+
+    team = threads.Team(2)
+    team.state[threads.BUSY] = 1
+    seen = np.zeros(10)
+    count(team.state, 4, seen)
+    assert (seen == 1).all()
+    assert team.state[threads.TICKET] == 0
+
+
+def test_workers_fall_asleep_and_wake():
+    count = count_rows()
+    from sparserbm.backends import threads
+
+    team = threads.Team(2)
+    seen = np.zeros(10)
+    for _ in range(3):
+        team.wake()
+        count(team.state, 4, seen)
+        deadline = time.monotonic() + 10
+        while team._sleeping[0].is_set() and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert not team._sleeping[0].is_set()
+    assert (seen == 3).all()
+
+
+def _count_in_child(queue):
+    seen = np.zeros(1000)
+    from sparserbm.backends import threads
+
+    empty = not threads._teams
+    team = threads.team(2)
+    team.wake()
+    count_rows()(team.state, 4, seen)
+    queue.put((empty, float(seen.sum())))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_child_makes_its_own_team():
+    import multiprocessing
+
+    pytest.importorskip("numba")
+    from sparserbm.backends import threads
+
+    threads.team(2).wake()
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_count_in_child, args=(queue,))
+    child.start()
+    assert queue.get(timeout=60) == (True, 1000.0)
+    child.join()

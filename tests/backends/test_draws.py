@@ -38,7 +38,7 @@ def test_philox_gives_the_published_words(counter, key, result):
 
 @pytest.mark.parametrize(("counter", "key", "result"), KNOWN)
 def test_the_compiled_philox_gives_the_published_words(counter, key, result):
-    kernels = pytest.importorskip("sparserbm.backends.numba_kernels")
+    kernels = pytest.importorskip("sparserbm.backends.numba_draws")
     words = np.zeros(TILE, np.uint32)
     tile, lane = divmod(counter[0], LANES)
     kernels.fill_tile(tile, counter[1], *key, counter[3], counter[2], words)

@@ -1,0 +1,172 @@
+"""Philox4x32-10 on the CPU: every number depends on key, unit, sample and draw alone (see `rng`).
+
+Compiled without fast mathematics, since the bits are promised.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import types
+from numba.extending import overload
+
+from sparserbm.backends.base import LANES, TILE
+from sparserbm.backends.compiled import compiled
+from sparserbm.backends.reference import COS_TERMS, LN2, LOG_TERMS, SIN_TERMS, SQRT_HALF, TWO_PI
+from sparserbm.backends.threads import address, share_range, task
+
+
+@compiled()
+def _round(c0, c1, c2, c3, k0, k1):
+    p0 = np.uint64(c0) * np.uint64(0xD2511F53)
+    p1 = np.uint64(c2) * np.uint64(0xCD9E8D57)
+    high0, high1 = np.uint32(p0 >> np.uint64(32)), np.uint32(p1 >> np.uint64(32))
+    return np.uint32(high1 ^ c1 ^ k0), np.uint32(p1), np.uint32(high0 ^ c3 ^ k1), np.uint32(p0)
+
+
+@compiled()
+def fill_tile(tile, unit, key0, key1, step, draw, words):
+    """The 32 words of one tile of samples: see `reference.philox_words`."""
+    w0, w1 = np.uint32(0x9E3779B9), np.uint32(0xBB67AE85)
+    for lane in range(LANES):
+        c0, c1 = np.uint32(tile * LANES + lane), np.uint32(unit)
+        c2, c3 = np.uint32(draw), np.uint32(step)
+        k0, k1 = np.uint32(key0), np.uint32(key1)
+        c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
+        k0, k1 = np.uint32(k0 + w0), np.uint32(k1 + w1)
+        c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
+        k0, k1 = np.uint32(k0 + w0), np.uint32(k1 + w1)
+        c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
+        k0, k1 = np.uint32(k0 + w0), np.uint32(k1 + w1)
+        c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
+        k0, k1 = np.uint32(k0 + w0), np.uint32(k1 + w1)
+        c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
+        k0, k1 = np.uint32(k0 + w0), np.uint32(k1 + w1)
+        c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
+        k0, k1 = np.uint32(k0 + w0), np.uint32(k1 + w1)
+        c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
+        k0, k1 = np.uint32(k0 + w0), np.uint32(k1 + w1)
+        c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
+        k0, k1 = np.uint32(k0 + w0), np.uint32(k1 + w1)
+        c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
+        k0, k1 = np.uint32(k0 + w0), np.uint32(k1 + w1)
+        c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
+        words[lane] = c0
+        words[LANES + lane] = c1
+        words[2 * LANES + lane] = c2
+        words[3 * LANES + lane] = c3
+
+
+def _unit(word, like):
+    """A word as a number of [0, 1) of the type of `like`."""
+    raise NotImplementedError
+
+
+@overload(_unit)
+def _unit_overload(word, like):
+    if like == types.float32:
+        return lambda word, like: np.float32(np.int32(word >> np.uint32(8))) * np.float32(2.0**-24)
+    return lambda word, like: np.float64(word) * 2.0**-32
+
+
+@compiled()
+def uniform_rows(lo, hi, key0, key1, step, draw, out):
+    words = np.empty(TILE, np.uint32)
+    n = out.shape[1]
+    for unit in range(lo, hi):
+        row = out[unit]
+        for start in range(0, n, TILE):
+            fill_tile(start // TILE, unit, key0, key1, step, draw, words)
+            part = row[start : min(start + TILE, n)]
+            for c in range(part.size):
+                part[c] = _unit(words[c], part[c])
+
+
+@compiled()
+def bernoulli_row(unit, key0, key1, step, draw, mean, out, words):
+    n = out.size
+    one, zero = out.dtype.type(1.0), out.dtype.type(0.0)
+    for start in range(0, n, TILE):
+        fill_tile(start // TILE, unit, key0, key1, step, draw, words)
+        stop = min(start + TILE, n)
+        part, below = out[start:stop], mean[start:stop]
+        for c in range(part.size):
+            part[c] = one if _unit(words[c], below[c]) < below[c] else zero
+
+
+@compiled()
+def bernoulli_rows(lo, hi, key0, key1, step, draw, mean, out):
+    words = np.empty(TILE, np.uint32)
+    for unit in range(lo, hi):
+        bernoulli_row(unit, key0, key1, step, draw, mean[unit], out[unit], words)
+
+
+@compiled()
+def _log(x):
+    mantissa, exponent = math.frexp(x)
+    if mantissa < SQRT_HALF:
+        mantissa, exponent = 2.0 * mantissa, exponent - 1
+    s = (mantissa - 1.0) / (mantissa + 1.0)
+    square = s * s
+    total = LOG_TERMS[10]
+    for k in range(9, -1, -1):
+        total = total * square + LOG_TERMS[k]
+    return 2.0 * s * total + exponent * LN2
+
+
+@compiled()
+def _cos_sin(turns):
+    quarter = math.floor(4.0 * turns + 0.5)
+    angle = (turns - 0.25 * quarter) * TWO_PI
+    square = angle * angle
+    sine, cosine = SIN_TERMS[7], COS_TERMS[7]
+    for k in range(6, -1, -1):
+        sine = sine * square + SIN_TERMS[k]
+        cosine = cosine * square + COS_TERMS[k]
+    sine = angle * sine
+    quadrant = int(quarter) % 4
+    if quadrant == 1:
+        return -sine, cosine
+    if quadrant == 2:
+        return -cosine, -sine
+    if quadrant == 3:
+        return sine, -cosine
+    return cosine, sine
+
+
+@compiled()
+def normal_rows(lo, hi, key0, key1, step, draw, out):
+    words = np.empty(TILE, np.uint32)
+    numbers = np.empty(TILE, np.float64)
+    n = out.shape[1]
+    for unit in range(lo, hi):
+        for start in range(0, n, TILE):
+            fill_tile(start // TILE, unit, key0, key1, step, draw, words)
+            for half in range(2):
+                for lane in range(LANES):
+                    first = 2 * half * LANES + lane
+                    radius = math.sqrt(-2.0 * _log((np.float64(words[first]) + 0.5) * 2.0**-32))
+                    cosine, sine = _cos_sin(np.float64(words[first + LANES]) * 2.0**-32)
+                    numbers[first] = radius * cosine
+                    numbers[first + LANES] = radius * sine
+            for c in range(min(TILE, n - start)):
+                out[unit, start + c] = numbers[c]
+
+
+@compiled()
+def uniform(state, shares, key0, key1, step, draw, out):
+    arguments = (key0, key1, step, draw, out)
+    share_range(state, shares, out.shape[0], task(uniform_rows, arguments), address(arguments))
+
+
+@compiled()
+def bernoulli(state, shares, key0, key1, step, draw, mean, out):
+    arguments = (key0, key1, step, draw, mean, out)
+    share_range(state, shares, out.shape[0], task(bernoulli_rows, arguments), address(arguments))
+
+
+@compiled()
+def normal(state, shares, key0, key1, step, draw, out):
+    arguments = (key0, key1, step, draw, out)
+    share_range(state, shares, out.shape[0], task(normal_rows, arguments), address(arguments))
