@@ -66,10 +66,12 @@ def interleave(contestants: dict[Name, Callable[[], Any]], rounds: int, seconds_
 
 
 def repeated(call: Callable[[], Any], seconds_each: float) -> Callable[[], float]:
-    """A contestant that calls `call` again and again; its first calls, which only fill the caches, do not count."""
+    """A contestant that calls `call` again and again; first calls, which fill the caches, count only if they are long."""
 
     def measure() -> float:
-        call()
+        first = once(call)
+        if first >= seconds_each:
+            return first
         calls = max(1, round(seconds_each / max(once(call), 1e-7)))
         begin = time.perf_counter()
         for _ in range(calls):
@@ -121,6 +123,41 @@ def training(model: Any, X: np.ndarray, algorithm: Any, **settings: Any) -> Call
     return measure
 
 
+# -- the rest of the machine ---------------------------------------------------------------------------------------
+
+
+class Watch:
+    """How many cores something else kept busy since this was made: other processes, or other guests of the host.
+
+    A few per cent are the system's own. More than that spoils the figures, those of OpenMP (PyTorch) on all cores by
+    factors of up to a hundred: its threads spin while they wait for one that has no core.
+    """
+
+    def __init__(self) -> None:
+        self._begin = self._now()
+
+    def busy_cores(self) -> float | None:
+        """None where the system does not tell (there is no /proc)."""
+        if self._begin is None or (now := self._now()) is None:
+            return None
+        wall, all_work, own = (end - begin for begin, end in zip(self._begin, now))
+        return round(max(0.0, (all_work - own) / wall), 3)
+
+    @staticmethod
+    def _now() -> tuple[float, float, float] | None:
+        try:
+            with open("/proc/stat") as file:
+                ticks = [int(word) for word in file.readline().split()[1:9]]
+        except OSError:
+            return None
+        idle = ticks[3] + ticks[4]
+        own = os.times()
+        return time.perf_counter(), (sum(ticks) - idle) / os.sysconf("SC_CLK_TCK"), sum(own[:4])
+
+
+WATCH = Watch()
+
+
 # -- scripts -------------------------------------------------------------------------------------------------------
 
 
@@ -139,13 +176,11 @@ def publish(name: str, options: argparse.Namespace, content: dict[str, Any], tab
     if options.quick:
         say("--quick: nothing written")
         return
-    settings = {"threads": options.threads, "dtype": "float32", "load_average_at_end": load_average()}
+    others = WATCH.busy_cores()
+    if others is not None and others > 0.1:
+        say(f"others kept {others} cores busy meanwhile: measure again when the machine is quiet")
+    settings = {"threads": options.threads, "dtype": "float32", "cores_busy_with_others": others}
     say(f"written to {write(name, {'machine': machine(), **settings, **content})}")
-
-
-def load_average() -> list[float]:
-    """Busy processes over the last 1, 5 and 15 minutes: above the number of threads, others disturbed the figures."""
-    return [round(load, 2) for load in os.getloadavg()] if hasattr(os, "getloadavg") else []
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:

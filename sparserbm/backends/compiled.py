@@ -1,7 +1,7 @@
 """How the CPU kernels are compiled.
 
-A kernel is compiled at its first call and kept on disk. numba notices changes of the file that a kernel is written in, not of
-the files that it calls: after changing `vectors` or `threads`, remove the ``__pycache__`` folders.
+A kernel is compiled at its first call and kept on disk. numba notices changes of the file that a kernel is written in,
+not of those that it calls into: after a change of `vectors` or `threads`, remove the ``__pycache__`` folders.
 """
 
 from __future__ import annotations

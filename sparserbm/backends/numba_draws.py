@@ -15,47 +15,7 @@ from sparserbm.backends.base import LANES, TILE
 from sparserbm.backends.compiled import compiled
 from sparserbm.backends.reference import COS_TERMS, LN2, LOG_TERMS, SIN_TERMS, SQRT_HALF, TWO_PI
 from sparserbm.backends.threads import address, share_range, task
-
-
-@compiled()
-def _round(c0, c1, c2, c3, k0, k1):
-    p0 = np.uint64(c0) * np.uint64(0xD2511F53)
-    p1 = np.uint64(c2) * np.uint64(0xCD9E8D57)
-    high0, high1 = np.uint32(p0 >> np.uint64(32)), np.uint32(p1 >> np.uint64(32))
-    return np.uint32(high1 ^ c1 ^ k0), np.uint32(p1), np.uint32(high0 ^ c3 ^ k1), np.uint32(p0)
-
-
-@compiled()
-def fill_tile(tile, unit, key0, key1, step, draw, words):
-    """The 32 words of one tile of samples: see `reference.philox_words`."""
-    w0, w1 = np.uint32(0x9E3779B9), np.uint32(0xBB67AE85)
-    for lane in range(LANES):
-        c0, c1 = np.uint32(tile * LANES + lane), np.uint32(unit)
-        c2, c3 = np.uint32(draw), np.uint32(step)
-        k0, k1 = np.uint32(key0), np.uint32(key1)
-        c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
-        k0, k1 = np.uint32(k0 + w0), np.uint32(k1 + w1)
-        c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
-        k0, k1 = np.uint32(k0 + w0), np.uint32(k1 + w1)
-        c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
-        k0, k1 = np.uint32(k0 + w0), np.uint32(k1 + w1)
-        c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
-        k0, k1 = np.uint32(k0 + w0), np.uint32(k1 + w1)
-        c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
-        k0, k1 = np.uint32(k0 + w0), np.uint32(k1 + w1)
-        c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
-        k0, k1 = np.uint32(k0 + w0), np.uint32(k1 + w1)
-        c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
-        k0, k1 = np.uint32(k0 + w0), np.uint32(k1 + w1)
-        c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
-        k0, k1 = np.uint32(k0 + w0), np.uint32(k1 + w1)
-        c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
-        k0, k1 = np.uint32(k0 + w0), np.uint32(k1 + w1)
-        c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
-        words[lane] = c0
-        words[LANES + lane] = c1
-        words[2 * LANES + lane] = c2
-        words[3 * LANES + lane] = c3
+from sparserbm.backends.vector_draws import fill_tile
 
 
 def _unit(word, like):

@@ -1,7 +1,7 @@
 """CPU kernels, compiled by numba at their first call.
 
-Each kernel works on a range of rows, and `threads` gives ranges to several threads. A row is always computed by one thread
-in one order, so the number of threads cannot change a result.
+Each kernel works on a range of rows, and `threads` gives ranges to several threads. A row is always computed by one
+thread in one order, so the number of threads cannot change a result.
 """
 
 from __future__ import annotations
@@ -16,12 +16,8 @@ from sparserbm.backends.base import TILE
 from sparserbm.backends.compiled import FAST, compiled
 from sparserbm.backends.numba_draws import bernoulli_row
 from sparserbm.backends.threads import address, share_range, share_rows, task
-from sparserbm.backends.vectors import (
-    BYTES,
-    exponential,
-    sampled_products,
-    weighted_sum,
-)
+from sparserbm.backends.vector_products import sampled_products, weighted_sum
+from sparserbm.backends.vectors import BYTES, exponential
 
 LINEAR, SIGMOID, RELU, TANH = range(4)
 
@@ -56,30 +52,66 @@ def _log1p_float32(t):
     return np.float32(2.0) * s * total
 
 
-@compiled()
-def gate_rows(values, activation, activity):
-    for row in range(values.shape[0]):
-        pass
+@compiled(fastmath=FAST)
+def activate(values, activation):
+    one, two = values.dtype.type(1.0), values.dtype.type(2.0)
+    for k in range(values.size):
+        if activation == SIGMOID:
+            values[k] = one / (one + exponential(-values[k]))
+        elif activation == RELU:
+            values[k] = values[k] if values[k] > 0 else values[k] * values.dtype.type(0.0)  # NaN stays NaN
+        elif activation == TANH:
+            values[k] = one - two / (one + exponential(two * values[k]))
+
+
+@compiled(fastmath=FAST)
+def gate(values, activation, activity):
+    """``values *= f'(z)`` on flat arrays."""
+    one, zero = values.dtype.type(1.0), values.dtype.type(0.0)
+    for k in range(values.size):
+        if activation == SIGMOID:
+            values[k] *= activity[k] * (one - activity[k])
+        elif activation == RELU:
+            values[k] = values[k] if activity[k] > 0 else values[k] * zero
+        elif activation == TANH:
+            values[k] *= one - activity[k] * activity[k]
 
 
 # -- products --------------------------------------------------------------------------------------------------
 
 
 @compiled(fastmath=FAST)
-def product_rows(lo, hi, indptr, index, order, weight, x, bias, out, activation, gate, activity, key, sample):
+def product_rows(lo, hi, indptr, index, order, weight, x, bias, out, activation, gating, activity, key, sample):
     """Rows lo to hi of the product, with everything that is fused into it (see `Backend.spmm`)."""
+    n, lanes = x.shape[1], BYTES // x.itemsize
     words = np.empty(TILE, np.uint32)
     for row in range(lo, hi):
         start = bias[row] if bias.size > 0 else weight.dtype.type(0.0)
         first, last = indptr[row], indptr[row + 1]
-        weighted_sum(row, first, last, index, order, weight, start, x, out, activation, gate, activity)
+        if n >= lanes:
+            weighted_sum(row, first, last, index, order, weight, start, x, out, activation, gating, activity)
+        else:
+            narrow_sum(first, last, index, order, weight, start, x, out[row])
+            activate(out[row], activation)
+            if gating != LINEAR:
+                gate(out[row], gating, activity[row])
         if sample.size > 0:
             bernoulli_row(row, key[0], key[1], key[2], key[3], out[row], sample[row], words)
 
 
+@compiled(fastmath=FAST)
+def narrow_sum(first, last, index, order, weight, start, x, total):
+    """A row of fewer samples than a vector has lanes."""
+    total[:] = start
+    for e in range(first, last):
+        factor, source = weight[order[e] if order.size > 0 else e], x[index[e]]
+        for c in range(total.size):
+            total[c] += factor * source[c]
+
+
 @compiled()
-def product(state, shares, indptr, index, order, weight, x, bias, out, activation, gate, activity, key, sample):
-    arguments = (indptr, index, order, weight, x, bias, out, activation, gate, activity, key, sample)
+def product(state, shares, indptr, index, order, weight, x, bias, out, activation, gating, activity, key, sample):
+    arguments = (indptr, index, order, weight, x, bias, out, activation, gating, activity, key, sample)
     share_rows(state, shares, indptr, task(product_rows, arguments), address(arguments))
 
 
@@ -113,8 +145,8 @@ def sampled_product(state, shares, indptr, index, x, y, scale, accumulate, out):
 def gather_features(lo, hi, samples, rows, out):
     """``out[f, b] = samples[rows[b], f]`` for features lo to hi.
 
-    Eight samples side by side read eight streams and write whole lines. Measured at 128 of 60,000 samples of 784 features:
-    78 microseconds, a sample at a time in blocks of features 425.
+    Eight samples side by side read eight streams and write whole lines. Measured at 128 of 60,000 samples of 784
+    features: 78 microseconds, a sample at a time in blocks of features 425.
     """
     n = rows.size
     for b in range(0, n - 7, 8):

@@ -42,6 +42,7 @@ class NumpyBackend(ReferenceBackend):
         self.threads = threads or limit
         self._no_vector = np.empty(0, self.dtype)
         self._no_matrix = np.empty((0, 0), self.dtype)
+        self._no_index = np.empty(0, np.int32)
         self._alone = np.zeros(1, np.int64)  # the state of no team
 
     def _shared(self, work: int) -> tuple[Any, int]:
@@ -68,7 +69,7 @@ class NumpyBackend(ReferenceBackend):
             *self._shared(len(rows.index) * x.shape[1]),
             rows.indptr,
             rows.index,
-            rows.order,
+            self._no_index if rows.order is None else rows.order,
             weight,
             x,
             self._no_vector if bias is None else bias,
@@ -118,7 +119,7 @@ class NumpyBackend(ReferenceBackend):
         return out
 
     def gate(self, activation: str, activity: Any, values: Any) -> Any:
-        kernels.gate_rows(values, ACTIVATIONS.index(activation), activity)
+        kernels.gate(values.reshape(-1), ACTIVATIONS.index(activation), activity.reshape(-1))
         return values
 
     def squared_error(self, a: Any, b: Any) -> Any:

@@ -144,6 +144,19 @@ def _call(typingctx, task, lo, hi, address):  # type: ignore[no-untyped-def]
 
 
 @compiled()
+def _first_at_least(values, limit):
+    # np.searchsorted takes three quarters of a second to compile.
+    low, high = 0, values.size
+    while low < high:
+        middle = (low + high) // 2
+        if values[middle] < limit:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@compiled()
 def share_rows(state, shares, indptr, task, arguments):
     """Run a task over all rows of a pattern, in `shares` with about equally many connections."""
     n, total = indptr.size - 1, indptr[indptr.size - 1]
@@ -152,7 +165,7 @@ def share_rows(state, shares, indptr, task, arguments):
         return
     state[BOUNDS], state[BOUNDS + shares] = 0, n
     for k in range(1, shares):
-        state[BOUNDS + k] = np.searchsorted(indptr, total * k // shares)
+        state[BOUNDS + k] = _first_at_least(indptr, total * k // shares)
     _share(state, shares, task, arguments)
 
 
