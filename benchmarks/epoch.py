@@ -96,9 +96,7 @@ def rbm_4000(options: argparse.Namespace) -> dict[str, Any]:
     """784 x 4000, the same; PyTorch is measured on a share of the epoch."""
     X, _ = mnist(options)
     contestants, n_connections = rbm_contestants(options, X, 4000, n_batches=SHARE)
-    found = measured(
-        options, contestants, samples=len(X), connections=n_connections, targets={"PyTorch dense": 25.0}
-    )
+    found = measured(options, contestants, samples=len(X), connections=n_connections, targets={"PyTorch dense": 25.0})
     note = f"PyTorch trained the first {SHARE} batches of each epoch; its seconds are scaled to all of them"
     return {**found, "note": note}
 

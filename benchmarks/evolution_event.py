@@ -2,10 +2,10 @@
 
     python benchmarks/evolution_event.py
 
-An event on an RBM that was not trained, so that the weights are as drawn; zeta 0.3. "With indices" adds one product of a
-single sample in both directions, which makes whatever index the backend builds anew after an event. PyTorch finds the weakest
-weights by `kthvalue` and draws absent places either by `topk` of a random number for every place or by drawing again
-what is taken. Writes results/evolution_event.json and prints the table. Needs torch.
+An event on an RBM that was not trained, so that the weights are as drawn; zeta 0.3. "With indices" adds one product of
+a single sample in both directions, which makes whatever index the backend builds anew after an event. PyTorch finds the
+weakest weights by `kthvalue` and draws absent places either by `topk` of a random number for every place or by drawing
+again what is taken. Writes results/evolution_event.json and prints the table. Needs torch.
 """
 
 from __future__ import annotations
@@ -120,7 +120,16 @@ def row(case: tuple[int, int, int], timings: dict[str, Timing]) -> dict[str, Any
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
-    head = ["layer", "connections", "an event (ms)", "with indices", "ns a connection", "share of an epoch", "target", "met"]
+    head = [
+        "layer",
+        "connections",
+        "an event (ms)",
+        "with indices",
+        "ns a connection",
+        "share of an epoch",
+        "target",
+        "met",
+    ]
     head += ["PyTorch, topk (ms)", "PyTorch, drawn again (ms)", "times ours"]
     lines = []
     for found in rows:

@@ -2,9 +2,9 @@
 
     python benchmarks/kernels.py
 
-A product of K connections and a batch of B has 2 K B FLOPs, one of two signed pairs 4 K B. Peers get the variant that is
-fastest: SciPy a CSR matrix for either direction, PyTorch `torch.sparse.mm` with and without "sum". Writes
-results/kernels.json and prints the table. Needs torch.
+A product of K connections and a batch of B has 2 K B FLOPs, one of two signed pairs 4 K B. Peers get the variant that
+is fastest: SciPy a CSR matrix for either direction, PyTorch `torch.sparse.mm` with and without "sum", and no more
+threads than it can use. Writes results/kernels.json and prints the table. Needs torch.
 """
 
 from __future__ import annotations
@@ -141,9 +141,9 @@ def torches(case: Case, counts: list[int]) -> dict[Key, Callable[[], Any]]:
             ("PyTorch mm", "spmm_t", threads): lambda: torch.sparse.mm(transposed, y),
             ("PyTorch sum", "spmm_t", threads): lambda: torch.sparse.mm(transposed, y, "sum"),
             ("PyTorch mm", "sddmm", threads): lambda: one_pair().values(),
-            ("PyTorch mm", "sddmm, two pairs", threads): lambda: (
-                torch.sparse.sampled_addmm(one_pair(), y2, x2.t(), alpha=-1.0).values()
-            ),
+            ("PyTorch mm", "sddmm, two pairs", threads): lambda: torch.sparse.sampled_addmm(
+                one_pair(), y2, x2.t(), alpha=-1.0
+            ).values(),
         }
     return found
 
@@ -166,7 +166,9 @@ def row(case: Case, kernel: str, timings: dict[Key, Timing], counts: list[int]) 
     rates = {f"{who}, {threads}": round(flops / found / 1e9, 2) for (who, threads), found in seconds.items()}
     most = counts[-1]
     peers = {key: found for key, found in seconds.items() if key[0] != "ours"}
-    allowed = {n: [found for (_, threads), found in peers.items() if threads <= n] for n in counts}  # fewer may be faster
+    allowed = {
+        n: [found for (_, threads), found in peers.items() if threads <= n] for n in counts
+    }  # fewer may be faster
     target = TARGETS.get((case.n_pre, batch))
     speed_up = round(seconds["ours", 1] / seconds["ours", most], 2)
     threads_target = THREADS_TARGET if batch >= 100 and most == 2 else None
@@ -194,7 +196,9 @@ def table(rows: list[dict[str, Any]], counts: list[int]) -> list[str]:
         rates = found["gflops"]
 
         def best(threads: int, rates: dict = rates) -> str:
-            given = [rates[f"PyTorch {how}, {threads}"] for how in ("mm", "sum") if f"PyTorch {how}, {threads}" in rates]
+            given = [
+                rates[f"PyTorch {how}, {threads}"] for how in ("mm", "sum") if f"PyTorch {how}, {threads}" in rates
+            ]
             return f"{max(given):.1f}" if given else "-"
 
         lines.append(
@@ -204,7 +208,11 @@ def table(rows: list[dict[str, Any]], counts: list[int]) -> list[str]:
             + [f"{rates['SciPy, 1']:.1f}" if "SciPy, 1" in rates else "-", *(best(n) for n in counts)]
             + [f"{found['best_peer_over_ours'][str(n)]:.2f}" for n in counts]
         )
-    return ["GFLOP/s, float32, median of the rounds; PyTorch: the faster of its two products.", "", *markdown(head, lines)]
+    return [
+        "GFLOP/s, float32, median of the rounds; PyTorch: the faster of its two products.",
+        "",
+        *markdown(head, lines),
+    ]
 
 
 if __name__ == "__main__":

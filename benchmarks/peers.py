@@ -2,8 +2,8 @@
 
 Choices that made them faster, measured on two cores with PyTorch 2.13: `index_select` instead of indexing (3 times),
 `uniform_` and a comparison instead of `torch.bernoulli` (2 times), the fused SGD (1.7 times), 32-bit indices in CSR,
-`torch.sparse.mm(..., "sum")` from batches of about 100 on and without "sum" below, `sampled_addmm` with a transposed view
-as its second factor (2 times faster than with a copy).
+`torch.sparse.mm(..., "sum")` instead of the product without "sum" (1.2 times at batches of about 100), `sampled_addmm`
+with a transposed view as its second factor (2 times faster than with a copy).
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ class SparseLinear(nn.Module):
 
 
 class MaskedLinear(nn.Module):
-    """A dense layer whose weights are multiplied by a mask in the forward pass, so that their gradient is masked too."""
+    """A dense layer whose weights are multiplied by a mask in the forward pass, which masks their gradient too."""
+
+    mask: torch.Tensor
 
     def __init__(self, matrix: csr_matrix):
         super().__init__()
@@ -164,7 +166,7 @@ def epoch_of_mlp(
 class DenseRBM:
     """A dense RBM trained by CD-1, without autograd and with every large array made once.
 
-    As ours by default: hidden samples, means for the reconstruction and for all statistics, visible biases from the data.
+    As ours by default: hidden samples, means for the reconstruction and all statistics, visible biases from the data.
     """
 
     def __init__(

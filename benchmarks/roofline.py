@@ -21,7 +21,7 @@ L2_BYTES = 256 * 2**10  # half of a common L2 of 512 KiB
 MEMORY_BYTES = 512 * 2**20  # far beyond any L3
 UNITS = {"fma": "GFLOP/s", "l2": "GB/s", "memory": "GB/s"}
 CHAIN = 12  # multiply-adds after one another in `multiply_add`
-OPTIONS = {"nogil": True, "error_model": "numpy"}
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 
 @numba.njit(fastmath={"contract"}, **OPTIONS)
@@ -102,7 +102,9 @@ def main() -> None:
         "memory": f"reads of {MEMORY_BYTES // 2**20} MiB (memory), GB/s",
     }
     head = ["best (median)", *(f"{n} thread{'s' if n > 1 else ''}" for n in counts)]
-    cells = {kind: [f"{rates[str(n)]['best']} ({rates[str(n)]['median']})" for n in counts] for kind, rates in found.items()}
+    cells = {
+        kind: [f"{rates[str(n)]['best']} ({rates[str(n)]['median']})" for n in counts] for kind, rates in found.items()
+    }
     publish("roofline", options, content, markdown(head, [[names[kind], *cells[kind]] for kind in UNITS]))
 
 

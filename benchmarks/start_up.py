@@ -2,8 +2,9 @@
 
     python benchmarks/start_up.py
 
-Every figure is the wall-clock time of a whole Python process, seen from outside: one epoch on scikit-learn's digits, their
-loading included. Each round begins with an empty cache folder for numba. Writes results/start_up.json and prints the table.
+Every figure is the wall-clock time of a whole Python process, seen from outside: one epoch on scikit-learn's digits,
+their loading included. Each round begins with an empty cache folder for numba. Writes results/start_up.json and prints
+the table.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def interleave(contestants: dict[Name, Callable[[], Any]], rounds: int, seconds_
 
 
 def repeated(call: Callable[[], Any], seconds_each: float) -> Callable[[], float]:
-    """A contestant that calls `call` again and again; first calls, which fill the caches, count only if they are long."""
+    """A contestant that calls `call` again and again; first calls, which fill caches, count only if they are long."""
 
     def measure() -> float:
         first = once(call)
@@ -108,8 +108,8 @@ def set_threads(threads: int) -> None:
 def training(model: Any, X: np.ndarray, algorithm: Any, **settings: Any) -> Callable[[], float]:
     """A contestant that trains `model` for one more epoch at each call and gives the seconds that the run recorded.
 
-    They hold the whole epoch: evolution (due from the second epoch on), order, batches, loss. Not the checks of data and
-    settings before it.
+    They hold the whole epoch: evolution (due from the second epoch on), order, batches, loss. Not the checks of data
+    and settings before it.
     """
     runs: list[Any] = []
 

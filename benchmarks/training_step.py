@@ -2,9 +2,9 @@
 
     python benchmarks/training_step.py
 
-Random data (speed does not depend on what they hold), batch 100, SGD with momentum 0.9, no evolution. A round is an epoch
-of 20 batches, order and batches included; the figure is that epoch over 20. Writes results/training_step.json and prints
-the table. Needs torch.
+Random data (speed does not depend on what they hold), batch 100, SGD with momentum 0.9, no evolution. A round is an
+epoch of 20 batches, order and batches included; the figure is that epoch over 20. Writes results/training_step.json and
+prints the table. Needs torch.
 """
 
 from __future__ import annotations

@@ -32,11 +32,15 @@ class Rows(NamedTuple):
     order: Any  # (n_connections,) int32 or None
 
 
-class Indexed(Protocol):
-    """A pattern with both directions: what the products ask of `Connections`."""
+class RowIndexed(Protocol):
+    """A pattern by post unit: what a sampled product asks of `Connections`, or of a part of them."""
 
     @property
     def by_post(self) -> Rows: ...
+
+
+class Indexed(RowIndexed, Protocol):
+    """A pattern with both directions: what the products ask of `Connections`."""
 
     @property
     def by_pre(self) -> Rows: ...
@@ -158,8 +162,8 @@ class Backend(ABC):
         """The product of `spmm` and `spmm_t`."""
 
     @abstractmethod
-    def sddmm(self, connections: Indexed, pairs: Sequence[SignedPair], out: Any) -> Any:
-        """Sampled dense-dense product over signed pairs, in one pass for one or two of them.
+    def sddmm(self, connections: RowIndexed, pairs: Sequence[SignedPair], out: Any) -> Any:
+        """Sampled dense-dense product over signed pairs.
 
         ``out[e] = sum_s sign_s * sum_b pre_s[i, b] * post_s[j, b]`` for every connection e = (i, j).
         """
@@ -167,6 +171,13 @@ class Backend(ABC):
     @abstractmethod
     def row_sums(self, terms: Sequence[tuple[float, Any]], out: Any) -> Any:
         """``out[j] = sum_s sign_s * sum_b activity_s[j, b]``, the gradient of a bias."""
+
+    @abstractmethod
+    def transposed(self, rows: Rows, n_columns: int) -> Rows:
+        """The pattern column by column, with the order that leads back to the connections as `rows` has them.
+
+        Rows of a column stand in increasing order; O(n_connections).
+        """
 
     @abstractmethod
     def gather(self, samples: Any, rows: Any, out: Any) -> Any:

@@ -10,6 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+from numba.extending import intrinsic as _intrinsic
+
+intrinsic: Any = _intrinsic  # numba's types describe the compiler's side of it
 
 # Reordering and fused multiply-adds are allowed; NaN and infinity stay, since diverging training must show.
 FAST = {"reassoc", "contract", "nsz", "arcp"}

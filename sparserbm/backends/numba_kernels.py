@@ -138,6 +138,24 @@ def sampled_product(state, shares, indptr, index, x, y, scale, accumulate, out):
     share_rows(state, shares, indptr, task(sampled_rows, arguments), address(arguments))
 
 
+@compiled()
+def transpose(indptr, index, column_indptr, row, order):
+    """Counting sort by column; see `Backend.transposed`."""
+    for e in range(index.size):
+        column_indptr[index[e] + 1] += 1
+    for column in range(column_indptr.size - 1):
+        column_indptr[column + 1] += column_indptr[column]
+    # Every column's start moves to its end while the column fills, and back afterwards.
+    for r in range(indptr.size - 1):
+        for e in range(indptr[r], indptr[r + 1]):
+            place = column_indptr[index[e]]
+            row[place], order[place] = r, e
+            column_indptr[index[e]] = place + 1
+    for column in range(column_indptr.size - 1, 0, -1):
+        column_indptr[column] = column_indptr[column - 1]
+    column_indptr[0] = 0
+
+
 # -- batches, sums, elementwise --------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from sparserbm.backends import numba_draws as draws
 from sparserbm.backends import numba_kernels as kernels
-from sparserbm.backends.base import ACTIVATIONS, Gate, Indexed, Rows, SignedPair
+from sparserbm.backends.base import ACTIVATIONS, Gate, RowIndexed, Rows, SignedPair
 from sparserbm.backends.reference import ReferenceBackend
 from sparserbm.backends.threads import SHARES, team
 from sparserbm.rng import DrawKey
@@ -50,8 +50,7 @@ class NumpyBackend(ReferenceBackend):
         if self.threads == 1 or work < 2 * SHARE:
             return self._alone, 1
         helpers = team(self.threads)
-        helpers.wake()
-        return helpers.state, min(SHARES * self.threads, work // SHARE)
+        return (helpers.state, min(SHARES * self.threads, work // SHARE)) if helpers.ready() else (self._alone, 1)
 
     def _product(
         self,
@@ -82,7 +81,7 @@ class NumpyBackend(ReferenceBackend):
         )
         return out
 
-    def sddmm(self, connections: Indexed, pairs: Sequence[SignedPair], out: Any) -> Any:
+    def sddmm(self, connections: RowIndexed, pairs: Sequence[SignedPair], out: Any) -> Any:
         rows = connections.by_post
         for number, (sign, pre, post) in enumerate(pairs):
             share = self._shared(len(rows.index) * pre.shape[1])
@@ -97,6 +96,12 @@ class NumpyBackend(ReferenceBackend):
         for sign, activity in more:
             out += number(sign) * activity.sum(axis=1)
         return out
+
+    def transposed(self, rows: Rows, n_columns: int) -> Rows:
+        indptr = np.zeros(n_columns + 1, dtype=np.int64)
+        index, order = np.empty_like(rows.index), np.empty_like(rows.index)
+        kernels.transpose(rows.indptr, rows.index, indptr, index, order)
+        return Rows(indptr, index, order)
 
     def gather(self, samples: Any, rows: Any, out: Any) -> Any:
         kernels.gather(*self._shared(ELEMENT * out.size), samples, rows, out)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sparserbm.backends.base import LANES, TILE, Backend, Gate, Indexed, Rows, SignedPair
+from sparserbm.backends.base import LANES, TILE, Backend, Gate, RowIndexed, Rows, SignedPair
 from sparserbm.rng import DrawKey
 
 _ROUND_0, _ROUND_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -57,7 +57,7 @@ class ReferenceBackend(Backend):
             self.bernoulli(key, out, sample)
         return out
 
-    def sddmm(self, connections: Indexed, pairs: Sequence[SignedPair], out: Any) -> Any:
+    def sddmm(self, connections: RowIndexed, pairs: Sequence[SignedPair], out: Any) -> Any:
         rows = connections.by_post
         out[...] = 0
         for post in range(len(rows.indptr) - 1):
@@ -69,6 +69,13 @@ class ReferenceBackend(Backend):
     def row_sums(self, terms: Sequence[tuple[float, Any]], out: Any) -> Any:
         out[...] = sum(sign * activity.sum(axis=1) for sign, activity in terms)
         return out
+
+    def transposed(self, rows: Rows, n_columns: int) -> Rows:
+        order = np.argsort(rows.index, kind="stable")
+        row = np.repeat(np.arange(len(rows.indptr) - 1), np.diff(rows.indptr))
+        counts = np.bincount(rows.index, minlength=n_columns)
+        indptr = np.concatenate([[0], np.cumsum(counts)])
+        return Rows(indptr, row[order].astype(np.int32), order.astype(np.int32))
 
     def gather(self, samples: Any, rows: Any, out: Any) -> Any:
         out[...] = samples[rows].T

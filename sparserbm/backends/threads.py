@@ -20,15 +20,18 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from sparserbm.backends.compiled import compiled
+from sparserbm.backends.compiled import compiled, intrinsic
 
 # Words of a team's state, each on its own line of the cache; the bounds of the shares follow.
-BUSY, TICKET, DONE, TASK, ARGUMENTS, BOUNDS = range(0, 48, 8)
+BUSY, TICKET, DONE, ALONE, TASK, ARGUMENTS, BOUNDS = range(0, 56, 8)
 LEFT = (1 << 16) - 1  # lower bits of a ticket: shares that nobody has taken yet; the upper ones count kernels
 SHARES = 4  # for each thread: small enough to even out interruptions, few enough not to count
 PATIENCE = 20_000  # pauses without work before a worker goes to sleep, about half a millisecond
+# A share that is late by so many pauses, about 100 microseconds, was interrupted: the cores have other things to do.
+# Waiting for it costs milliseconds, so the kernels that follow do without help for a while.
+LATE = 4_000
+RETREAT = 1_000
 
 
 # -- what numba has no word for ----------------------------------------------------------------------------------
@@ -160,7 +163,7 @@ def _first_at_least(values, limit):
 def share_rows(state, shares, indptr, task, arguments):
     """Run a task over all rows of a pattern, in `shares` with about equally many connections."""
     n, total = indptr.size - 1, indptr[indptr.size - 1]
-    if shares == 1 or not _exchange(state, BUSY, 0, 1):
+    if not _helped(state, shares):
         _call(task, 0, n, arguments)
         return
     state[BOUNDS], state[BOUNDS + shares] = 0, n
@@ -172,7 +175,7 @@ def share_rows(state, shares, indptr, task, arguments):
 @compiled()
 def share_range(state, shares, n, task, arguments):
     """Run a task over 0 to `n`, in equal `shares`."""
-    if shares == 1 or not _exchange(state, BUSY, 0, 1):
+    if not _helped(state, shares):
         _call(task, 0, n, arguments)
         return
     for k in range(shares + 1):
@@ -181,13 +184,23 @@ def share_range(state, shares, n, task, arguments):
 
 
 @compiled()
+def _helped(state, shares):
+    """Whether the team is there for this kernel; then it belongs to the caller until the kernel is done."""
+    return shares > 1 and _exchange(state, BUSY, 0, 1)
+
+
+@compiled()
 def _share(state, shares, task, arguments):
     state[TASK], state[ARGUMENTS], state[DONE] = task, arguments, 0
     _add(state, TICKET, LEFT + 1 + shares)
     while _took_a_share(state):
         pass
+    pauses = 0
     while _load(state, DONE) < shares:
         _pause()
+        pauses += 1
+    if pauses > LATE:
+        state[ALONE] = RETREAT
     _add(state, BUSY, -1)
 
 
@@ -234,11 +247,15 @@ class Team:
             self._sleeping.append(waking)
             threading.Thread(target=self._live, args=(waking,), name=f"sparserbm-{number}", daemon=True).start()
 
-    def wake(self) -> None:
-        """Wake the workers that are asleep; those will help with a later kernel."""
+    def ready(self) -> bool:
+        """Whether to ask for help with the next kernel; wakes the workers that are asleep, for a later one."""
+        if self.state[ALONE] > 0:
+            self.state[ALONE] -= 1
+            return False
         for waking in self._sleeping:
             if not waking.is_set():
                 waking.set()
+        return True
 
     def _live(self, waking: threading.Event) -> None:
         while waking.wait():

@@ -6,9 +6,9 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
 from sparserbm.backends.base import LANES
+from sparserbm.backends.compiled import intrinsic
 from sparserbm.backends.vectors import INT32, INT64, Emitter, constant, integer
 
 MULTIPLIERS = 0xD2511F53, 0xCD9E8D57

@@ -12,8 +12,8 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
+from sparserbm.backends.compiled import intrinsic
 from sparserbm.backends.vectors import ACTIVATED, GATED, Emitter, constant, integer, lanes_of
 
 AT_ONCE = 8  # vectors of sums held in registers
@@ -28,9 +28,9 @@ def weighted_sum(  # type: ignore[no-untyped-def]
 ):
     """``out[row] = f(start + sum of weight[e] * x[index[e]])`` over the connections `first` to `last` (excluded).
 
-    Where `order` is not empty, the weight is ``weight[order[e]]``. f is `activation`; `gate` multiplies by the derivative
-    of another one, given its `activity`; both are numbers of `ACTIVATIONS`. The caller sees to it that the batch has as
-    many samples as a vector has lanes.
+    Where `order` is not empty, the weight is ``weight[order[e]]``. f is `activation`; `gate` multiplies by the
+    derivative of another one, given its `activity`; both are numbers of `ACTIVATIONS`. The caller sees to it that the
+    batch has as many samples as a vector has lanes.
     """
     signature = types.void(row, first, last, index, order, weight, start, x, out, activation, gate, activity)
 

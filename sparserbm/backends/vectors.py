@@ -13,7 +13,8 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+
+from sparserbm.backends.compiled import intrinsic
 
 BYTES = 32  # of one vector: 8 float32 or 4 float64; a processor with shorter vectors takes two
 CONTRACT = ("contract",)  # multiplication and addition may be fused; NaN and infinity stay
@@ -30,7 +31,7 @@ class Emitter:
 
     def __init__(self, context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[Any]):
         self.builder, self.values = builder, arguments
-        self.arrays = [
+        self.arrays: list[Any] = [
             context.make_array(kind)(context, builder, value) if isinstance(kind, types.Array) else None
             for kind, value in zip(signature.args, arguments)
         ]

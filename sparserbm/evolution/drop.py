@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
+from sparserbm.network.connections import Connections
 from sparserbm.registry import register
 
 
-@dataclass(frozen=True)
 class ConnectionsView:
     """What a drop rule may look at, on the host; all arrays are read-only and of one length.
 
@@ -20,17 +21,41 @@ class ConnectionsView:
     weight : (n_connections,) float
     pre, post : (n_connections,) int32
         The units that each connection joins.
-    age : (n_connections,) int
+    age : (n_connections,) int32
         Steps since birth.
     slots : mapping of str to (n_connections,) array
         Everything else that is known, e.g. ``"velocity"``.
     """
 
-    weight: np.ndarray
-    pre: np.ndarray
-    post: np.ndarray
-    age: np.ndarray
-    slots: Mapping[str, np.ndarray]
+    def __init__(self, layer: Connections, step: int):
+        arrays = {name: array.view() for name, array in layer.slots.to_numpy().items()}
+        for array in arrays.values():
+            array.flags.writeable = False
+        self._pattern, self._step, self._born = layer.pattern, step, arrays.pop("born")
+        self.weight, self.slots = arrays.pop("weight"), MappingProxyType(arrays)
+
+    # Made when asked for: most rules look at the weights only.
+
+    @property
+    def pre(self) -> np.ndarray:
+        return _read_only(self._pattern.pre.view())
+
+    @property
+    def post(self) -> np.ndarray:
+        return _read_only(self._pattern.post)
+
+    @property
+    def age(self) -> np.ndarray:
+        return _read_only(self.age_of(slice(None)))
+
+    def age_of(self, some: Any) -> np.ndarray:
+        """Ages of the connections that an index or mask picks."""
+        return (self._step - self._born[some].astype(np.int64)).astype(np.int32)
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
 
 
 class Drop(ABC):
@@ -59,30 +84,43 @@ class SignedMagnitude(Drop):
 
     def select(self, view: ConnectionsView, count: int, generator: np.random.Generator) -> np.ndarray:
         weight = view.weight
-        mark = np.zeros(len(weight), dtype=bool)
-        zero = np.flatnonzero(weight == 0)
-        mark[smallest(np.zeros(len(zero)), min(count, len(zero)), generator, zero)] = True
-        rest = count - int(mark.sum())
-        positive, negative = np.flatnonzero(weight > 0), np.flatnonzero(weight < 0)
-        signed = len(positive) + len(negative)
-        n_positive = round(rest * len(positive) / signed) if signed else 0
-        mark[smallest(weight[positive], n_positive, generator, positive)] = True
-        mark[smallest(-weight[negative], rest - n_positive, generator, negative)] = True
+        mark = weight == 0
+        n_zero = int(np.count_nonzero(mark))
+        if count < n_zero:
+            chosen = generator.choice(np.flatnonzero(mark), count, replace=False)
+            mark[:] = False
+            mark[chosen] = True
+            return mark
+        rest = count - n_zero
+        n_positive, n_negative = (int(np.count_nonzero(weight > 0)), int(np.count_nonzero(weight < 0)))
+        signed = n_positive + n_negative
+        from_positive = round(rest * n_positive / signed) if signed else 0
+        mark_nearest_zero(mark, weight, 1.0, from_positive, generator)
+        mark_nearest_zero(mark, weight, -1.0, rest - from_positive, generator)
         return mark
 
 
-def smallest(values: np.ndarray, count: int, generator: np.random.Generator, index: np.ndarray) -> np.ndarray:
-    """Entries of `index` with the `count` smallest `values`, in O(n).
+def mark_nearest_zero(
+    mark: np.ndarray, weight: np.ndarray, sign: float, count: int, generator: np.random.Generator
+) -> None:
+    """Set `mark`, (n,) bool, at the `count` weights of one sign that are nearest zero; O(n), with little memory.
 
     Ties are broken at random: by index, they would go from the top of the image down and fake a topology.
     """
+    among = weight > 0 if sign > 0 else weight < 0
     if count <= 0:
-        return index[:0]
-    if count >= len(values):
-        return index
-    limit = np.partition(values, count - 1)[count - 1]
-    below, at = np.flatnonzero(values < limit), np.flatnonzero(values == limit)
-    missing = count - len(below)
+        return
+    size = weight[among]
+    if count >= len(size):
+        mark |= among
+        return
+    size *= sign
+    size.partition(count - 1)
+    limit = sign * size[count - 1]
+    missing = count - int(np.count_nonzero(size[:count] < sign * limit))
+    at = np.flatnonzero(weight == limit)
     if missing < len(at):
         at = generator.choice(at, missing, replace=False)
-    return index[np.concatenate([below, at])]
+    among &= weight < limit if sign > 0 else weight > limit
+    mark |= among
+    mark[at] = True

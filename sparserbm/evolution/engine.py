@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,7 +14,7 @@ from sparserbm.evolution.grow import Grow, GrowRequest
 from sparserbm.evolution.plans import RewirePlan
 from sparserbm.models.base import Model
 from sparserbm.network.coactivity import Coactivity
-from sparserbm.network.connections import Connections
+from sparserbm.network.slots import BLOCK
 from sparserbm.registry import register, resolve
 from sparserbm.schedules import Schedule, Trigger, resolve_schedule
 
@@ -106,23 +105,23 @@ class Evolution:
             if len(layer) == layer.pattern.n_places:
                 continue
             signal = coactivity[number] if coactivity is not None else None
-            view = view_of(layer, step)
-            plan = self._plan(model, number, view, signal, step, regrow)
+            layer.release()
+            plan, ages = self._plan(model, number, signal, step, regrow)
             plan.apply(layer, step)
-            report += EvolutionReport(plan.n_dropped, plan.n_grown, (view.age[~plan.keep],))
+            report += EvolutionReport(plan.n_dropped, plan.n_grown, (ages,))
         return report
 
     def _plan(
         self,
         model: Model,
         number: int,
-        view: ConnectionsView,
         signal: Coactivity | None,
         step: int,
         regrow: bool,
-    ) -> RewirePlan:
+    ) -> tuple[RewirePlan, np.ndarray]:
+        """What happens to one layer, and the ages of the connections that it drops."""
         layer = model.connections[number]
-        pattern = layer.pattern
+        pattern, view = layer.pattern, ConnectionsView(layer, step)
         count = int(round(self.zeta_at(step) * len(pattern), 6))  # 0.29 * 100 is 28.999999999999996
         if regrow and not self.allow_return:  # a nearly full layer has less room than it would lose
             count = min(count, pattern.n_places - len(pattern))
@@ -132,20 +131,24 @@ class Evolution:
                 f"drop rule {self.drop} must give one True or False for each of {len(pattern)} connections, not "
                 f"{drop.dtype} of shape {drop.shape}"
             )
-        keep = ~drop
+        ages, count = view.age_of(drop), int(np.count_nonzero(drop))
+        keep = np.logical_not(drop, out=drop)
         if not regrow:
-            return RewirePlan(keep, np.empty(0, np.int64), np.empty(0))
-        count = int(drop.sum())
-        occupied = pattern.keys[keep] if self.allow_return else pattern.keys
+            return RewirePlan(keep, np.empty(0, np.int64), np.empty(0)), ages
+        kept = pattern.keeping(keep)
+        occupied = kept if self.allow_return else pattern
         request = GrowRequest(layer.n_pre, layer.n_post, occupied, count, signal, model.backend)
         grown = self.grow.propose(request, model.streams.host("grow", step, number))
         if len(grown) != count:
             raise ValueError(f"grow rule {self.grow} gave {len(grown)} places and was asked for {count}")
-        post = grown // layer.n_pre
-        fan_in = np.bincount(view.post[keep], minlength=layer.n_post) + np.bincount(post, minlength=layer.n_post)
+        fan_in = kept.fan_in() + np.diff(np.searchsorted(grown, np.arange(layer.n_post + 1) * layer.n_pre))
+        weight = np.empty(count, dtype=model.backend.dtype)
         birth = model.streams.host("birth", step, number)
-        weight = self.birth.draw(birth, fan_in[post], layer.n_pre, layer.weights_rule)
-        return RewirePlan(keep, grown, weight)
+        for first in range(0, count, BLOCK):
+            part = slice(first, first + BLOCK)
+            inputs = fan_in[grown[part] // layer.n_pre]
+            weight[part] = self.birth.draw(birth, inputs, layer.n_pre, layer.weights_rule)
+        return RewirePlan(keep, grown, weight), ages
 
 
 @register("evolution", "set")
@@ -168,17 +171,6 @@ def SET(
         As in `Evolution`.
     """
     return Evolution(birth=birth, zeta=zeta, when=when, last=last, allow_return=allow_return)
-
-
-def view_of(layer: Connections, step: int) -> ConnectionsView:
-    """A layer as a drop rule sees it: read-only arrays on the host."""
-    arrays = layer.slots.to_numpy()
-    arrays |= {"pre": layer.pattern.pre, "post": layer.pattern.post, "age": step - arrays.pop("born")}
-    for name in arrays:
-        arrays[name] = arrays[name].view()
-        arrays[name].flags.writeable = False
-    weight, pre, post, age = (arrays.pop(name) for name in ("weight", "pre", "post", "age"))
-    return ConnectionsView(weight, pre, post, age, MappingProxyType(arrays))
 
 
 def core_view(model: AnyModel, zeta: float, drop: Drop | str = "set") -> AnyModel:

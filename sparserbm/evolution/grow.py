@@ -9,8 +9,9 @@ import numpy as np
 
 from sparserbm.backends import Backend
 from sparserbm.network.coactivity import Coactivity
+from sparserbm.network.connections import Pattern
 from sparserbm.registry import register
-from sparserbm.rng import absent_keys
+from sparserbm.rng import distinct_ranks
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class GrowRequest:
     ----------
     n_pre, n_post : int
         Units of the layer; place (i, j) has the key ``j * n_pre + i``.
-    occupied : (n,) int64
-        Keys that may not be picked, increasing.
+    occupied : Pattern
+        Places that may not be picked.
     count : int
         How many to pick; there is room for them.
     coactivity : Coactivity or None
@@ -32,7 +33,7 @@ class GrowRequest:
 
     n_pre: int
     n_post: int
-    occupied: np.ndarray
+    occupied: Pattern
     count: int
     coactivity: Coactivity | None
     backend: Backend
@@ -52,4 +53,5 @@ class RandomGrow(Grow):
     """Uniformly among the absent places, exact at every density and without rejection (Mocanu et al. 2018)."""
 
     def propose(self, request: GrowRequest, generator: np.random.Generator) -> np.ndarray:
-        return absent_keys(generator, request.occupied, request.n_pre * request.n_post, request.count)
+        occupied = request.occupied
+        return occupied.absent_keys(distinct_ranks(generator, occupied.n_places - len(occupied), request.count))

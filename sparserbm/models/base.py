@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from sparserbm.backends import Backend, get_backend
-from sparserbm.network.connections import Connections
+from sparserbm.network.connections import Connections, Pattern
 from sparserbm.network.slots import Slots
 from sparserbm.network.units import Units
 from sparserbm.network.weights import WeightScale
@@ -82,8 +82,15 @@ class Model(ABC):
         self.origin.setdefault("wiring", []).append(describe(first, strict=False))
         values = first.weights()
         if values is None:
-            values = scale.draw(self.streams.host("weights", 0, layer), pattern.fan_in()[pattern.post], n_pre)
+            values = self._first_weights(pattern, scale, self.streams.host("weights", 0, layer))
         return Connections(self.backend, pattern, values, scale)
+
+    def _first_weights(self, pattern: Pattern, scale: WeightScale, generator: np.random.Generator) -> np.ndarray:
+        values, fan_in = np.empty(len(pattern), dtype=self.backend.dtype), pattern.fan_in()
+        for units, part in pattern.blocks():
+            inputs = np.repeat(fan_in[units], fan_in[units])
+            values[part] = scale.draw(generator, inputs, pattern.n_pre)
+        return values
 
     def bias_slots(self, values: np.ndarray) -> Slots:
         slots = Slots(self.backend, len(values))
@@ -97,7 +104,8 @@ class Model(ABC):
     def check_finite(self) -> None:
         """Raise FloatingPointError if a weight or bias is NaN or infinite, or a weight beyond all reason."""
         for layer in self.connections:
-            largest = float(abs(layer.weight).max()) if len(layer) else 0.0
+            # Two passes instead of the absolute values: no second array.
+            largest = float(max(layer.weight.max(), -layer.weight.min())) if len(layer) else 0.0
             if not largest < TOO_LARGE:
                 problem = f"weights reach {largest:.1e}" if np.isfinite(largest) else "weights are NaN or infinite"
                 raise FloatingPointError(problem)

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from sparserbm.backends import Backend, Indexed, Rows, SignedPair
-from sparserbm.network.connections import Pattern
+from sparserbm.backends import Backend, Rows, SignedPair
+from sparserbm.network.connections import Part, Pattern
 
 
 @dataclass(frozen=True)
@@ -23,28 +23,15 @@ class Coactivity:
 
     pairs: tuple[SignedPair, ...]
 
-    def at_connections(self, backend: Backend, connections: Indexed, out: Any) -> Any:
-        """The gradient at every existing connection; (n_connections,), written into `out`."""
+    def at_connections(self, backend: Backend, part: Part, out: Any) -> Any:
+        """The gradient at the existing connections of some rows, written into `out`."""
         # Each phase is divided by its own length: persistent chains may be more than a small last batch has samples.
-        means = [SignedPair(pair.sign / pair.pre.shape[1], pair.pre, pair.post) for pair in self.pairs]
-        return backend.sddmm(connections, means, out)
+        means = [SignedPair(pair.sign / pair.pre.shape[1], pair.pre, pair.post[part.units]) for pair in self.pairs]
+        return backend.sddmm(part, means, out)
 
     def at_places(self, backend: Backend, keys: np.ndarray) -> Any:
         """The gradient at places given by `keys` (increasing, any places of the layer); (n_keys,)."""
         pattern = Pattern.from_keys(self.pairs[0].pre.shape[0], self.pairs[0].post.shape[0], keys)
-        return self.at_connections(backend, _Candidates(backend, pattern), backend.zeros(len(keys)))
-
-
-class _Candidates:
-    """A bare pattern, seen from the post side only."""
-
-    def __init__(self, backend: Backend, pattern: Pattern):
-        self._pattern, self._backend = pattern, backend
-
-    @property
-    def by_post(self) -> Any:
-        return Rows(self._backend.asarray(self._pattern.indptr), self._backend.asarray(self._pattern.pre), None)
-
-    @property
-    def by_pre(self) -> Any:
-        raise NotImplementedError("candidates are sampled, never multiplied")
+        rows = Rows(backend.asarray(pattern.indptr), backend.asarray(pattern.pre), None)
+        whole = Part(slice(0, pattern.n_post), slice(0, len(keys)), rows)
+        return self.at_connections(backend, whole, backend.zeros(len(keys)))

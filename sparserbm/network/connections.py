@@ -6,15 +6,24 @@ The pattern is CSR by post unit: ``pre[indptr[j]:indptr[j + 1]]`` are the inputs
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sparserbm.backends import Backend, Rows
-from sparserbm.network.slots import Slots
+from sparserbm.network.slots import BLOCK, Slots, merged
 
 _MOST = np.iinfo(np.int32).max
+
+
+class Part(NamedTuple):
+    """Some neighbouring rows of a pattern, as a pattern that can be sampled on its own."""
+
+    units: slice  # of the post units
+    connections: slice
+    by_post: Rows  # of these rows
 
 
 class Pattern:
@@ -37,10 +46,12 @@ class Pattern:
     @classmethod
     def from_keys(cls, n_pre: int, n_post: int, keys: np.ndarray) -> Pattern:
         """The pattern whose places are `keys`, (n_connections,) int64, increasing."""
-        if len(keys) > _MOST:
-            raise ValueError(f"{len(keys):,} connections do not fit 32-bit indices; use at most {_MOST:,}")
+        check_count(len(keys))
         starts = np.arange(n_post + 1, dtype=np.int64) * n_pre
-        return cls(n_pre, n_post, np.searchsorted(keys, starts), (keys % n_pre).astype(np.int32))
+        pre = np.empty(len(keys), dtype=np.int32)
+        for first in range(0, len(keys), BLOCK):
+            pre[first : first + BLOCK] = keys[first : first + BLOCK] % n_pre
+        return cls(n_pre, n_post, np.searchsorted(keys, starts), pre)
 
     def __len__(self) -> int:
         return len(self.pre)
@@ -54,7 +65,7 @@ class Pattern:
         """Connections over places, 0 to 1."""
         return len(self) / self.n_places
 
-    @cached_property
+    @property
     def post(self) -> np.ndarray:
         """Post unit of every connection, (n_connections,) int32."""
         return np.repeat(np.arange(self.n_post, dtype=np.int32), np.diff(self.indptr))
@@ -62,7 +73,61 @@ class Pattern:
     @property
     def keys(self) -> np.ndarray:
         """Place of every connection, (n_connections,) int64, increasing."""
-        return self.post.astype(np.int64) * self.n_pre + self.pre
+        return self.keys_of(slice(0, self.n_post))
+
+    def keys_of(self, units: slice) -> np.ndarray:
+        """Places of the connections of some neighbouring post units."""
+        indptr = self.indptr[units.start : units.stop + 1]
+        starts = np.arange(units.start, units.stop, dtype=np.int64) * self.n_pre
+        return np.repeat(starts, np.diff(indptr)) + self.pre[indptr[0] : indptr[-1]]
+
+    def blocks(self) -> Iterator[tuple[slice, slice]]:
+        """Post units and connections in turn, about `BLOCK` connections at a time.
+
+        What is done block by block stays in the cache and needs no second array per connection.
+        """
+        indptr, unit = self.indptr, 0
+        while unit < self.n_post:
+            stop = int(np.searchsorted(indptr, indptr[unit] + BLOCK, side="right")) - 1
+            stop = min(max(stop, unit + 1), self.n_post)
+            yield slice(unit, stop), slice(int(indptr[unit]), int(indptr[stop]))
+            unit = stop
+
+    def keeping(self, keep: np.ndarray) -> Pattern:
+        """The pattern of the connections that are True in `keep`, (n_connections,) bool."""
+        return Pattern(self.n_pre, self.n_post, self._indptr_keeping(keep), self.pre[keep])
+
+    def _indptr_keeping(self, keep: np.ndarray) -> np.ndarray:
+        indptr = np.zeros(self.n_post + 1, dtype=np.int64)
+        for units, part in self.blocks():
+            counted = np.concatenate([[0], np.cumsum(keep[part])])
+            ends = self.indptr[units.start + 1 : units.stop + 1] - part.start
+            indptr[units.start + 1 : units.stop + 1] = indptr[units.start] + counted[ends]
+        return indptr
+
+    def absent_keys(self, ranks: np.ndarray) -> np.ndarray:
+        """Places without connection, by their rank among all such places.
+
+        Parameters
+        ----------
+        ranks : (n,) int64
+            Increasing, of [0, n_places - n_connections).
+
+        Returns
+        -------
+        (n,) int64
+            Increasing: rank r is place ``r + c``, where c connections come before it. Exact at every density, without
+            rejection.
+        """
+        keys = np.empty(len(ranks), dtype=np.int64)
+        done = 0
+        for units, part in self.blocks():
+            stop = int(np.searchsorted(ranks, units.stop * self.n_pre - part.stop))
+            absent_before = self.keys_of(units) - np.arange(part.start, part.stop)
+            mine = ranks[done:stop]
+            keys[done:stop] = mine + part.start + np.searchsorted(absent_before, mine, side="right")
+            done = stop
+        return keys
 
     def fan_in(self) -> np.ndarray:
         """Connections of every post unit, (n_post,) int64."""
@@ -72,15 +137,6 @@ class Pattern:
         """Connections of every pre unit, (n_pre,) int64."""
         return np.bincount(self.pre, minlength=self.n_pre)
 
-    def transposed(self) -> Rows:
-        """The pattern by pre unit, with the permutation into the order by post; O(n_connections)."""
-        from scipy.sparse import csr_matrix
-
-        # A conversion, not arithmetic: SciPy keeps explicit zeros here (entry 0 of the permutation is one).
-        numbers = np.arange(len(self), dtype=np.int32)
-        by_pre = csr_matrix((numbers, self.pre, self.indptr), shape=(self.n_post, self.n_pre)).tocsc()
-        return Rows(by_pre.indptr.astype(np.int64), by_pre.indices.astype(np.int32, copy=False), by_pre.data)
-
     def check(self) -> None:
         """Raise ValueError unless the pattern is well formed; what a kernel reads was checked here."""
         indptr, pre = self.indptr, self.pre
@@ -88,8 +144,16 @@ class Pattern:
             raise ValueError(f"indptr does not describe {self.n_post} rows of {len(pre)} connections")
         if len(pre) and (pre.min() < 0 or pre.max() >= self.n_pre):
             raise ValueError(f"a connection starts at a unit outside 0 to {self.n_pre - 1}")
-        if np.any(np.diff(self.keys) <= 0):
+        # Increasing within a row: a step back is allowed where the next row begins.
+        back = np.flatnonzero(np.diff(pre) <= 0) + 1
+        if not np.isin(back, indptr).all():
             raise ValueError("connections are not sorted and unique")
+
+
+def check_count(count: int) -> None:
+    """Raise ValueError if so many connections cannot be numbered."""
+    if count > _MOST:
+        raise ValueError(f"{count:,} connections do not fit 32-bit indices; use at most {_MOST:,}")
 
 
 class Connections:
@@ -110,7 +174,7 @@ class Connections:
         self.weights_rule = weights_rule
         self.slots = Slots(backend, len(pattern))
         self.slots["weight"] = backend.asarray(weight, backend.dtype)
-        self.slots["born"] = np.zeros(len(pattern), dtype=np.int32)
+        self.slots["born"] = np.zeros(len(pattern), dtype=np.uint16)
 
     def __len__(self) -> int:
         return len(self.pattern)
@@ -131,14 +195,32 @@ class Connections:
     def density(self) -> float:
         return self.pattern.density
 
+    @property
+    def born(self) -> Any:
+        """Step of birth, (n_connections,), in as few bytes as the step needs."""
+        return self.slots["born"]
+
     @cached_property
     def by_post(self) -> Rows:
         return Rows(self.backend.asarray(self.pattern.indptr), self.backend.asarray(self.pattern.pre), None)
 
     @cached_property
     def by_pre(self) -> Rows:
-        rows = self.pattern.transposed()
-        return Rows(*(self.backend.asarray(array) for array in rows))
+        return self.backend.transposed(self.by_post, self.n_pre)
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        """The rows in parts of about `BLOCK` connections, one part where the matrix is small."""
+        rows = self.by_post
+        return [
+            Part(units, part, Rows(rows.indptr[units.start : units.stop + 1] - part.start, rows.index[part], None))
+            for units, part in self.pattern.blocks()
+        ]
+
+    def release(self) -> None:
+        """Forget the indices that the products use, a third of the memory; they are made again when asked for."""
+        for index in ("by_post", "by_pre", "parts"):
+            self.__dict__.pop(index, None)
 
     def rewire(self, keep: np.ndarray, grown: np.ndarray, weight: np.ndarray, step: int) -> None:
         """Drop some connections and add others; every slot moves along.
@@ -157,35 +239,40 @@ class Connections:
         ValueError
             If a newborn takes an occupied or repeated place, or one that does not exist.
         """
-        kept = self.pattern.keys[keep]
-        position = np.searchsorted(kept, grown)  # how many of the kept come before each newborn
-        self._check_grown(kept, grown, position)
-        places = position + np.arange(len(grown))
-        source = np.full(len(kept) + len(grown), -1, dtype=np.int64)
-        stays = np.ones(len(source), dtype=bool)
-        stays[places] = False
-        source[stays] = np.flatnonzero(keep)
-        keys = np.empty(len(source), dtype=np.int64)
-        keys[stays], keys[places] = kept, grown
-        self.slots.reorder(source)
-        where = self.backend.asarray(places)
+        before = self._kept_before(keep, grown)
+        self.release()
+        old = self.pattern
+        pre = merged(old.pre, keep, before, (grown % self.n_pre).astype(np.int32))
+        starts = np.arange(self.n_post + 1, dtype=np.int64) * self.n_pre
+        indptr = old._indptr_keeping(keep) + np.searchsorted(grown, starts)
+        self.pattern = Pattern(self.n_pre, self.n_post, indptr, pre)
+        del old, pre
+        if step > np.iinfo(self.born.dtype).max:
+            self.slots["born"] = self.born.astype(np.uint32)
+        self.slots.rewire(keep, before)
+        where = self.backend.asarray(before + np.arange(len(before)))
         self.slots["weight"][where] = self.backend.asarray(np.asarray(weight, dtype=self.backend.dtype))
         self.slots["born"][where] = step
-        self.pattern = Pattern.from_keys(self.n_pre, self.n_post, keys)
-        self.__dict__.pop("by_post", None)
-        self.__dict__.pop("by_pre", None)
 
-    def _check_grown(self, kept: np.ndarray, grown: np.ndarray, position: np.ndarray) -> None:
-        if len(grown) == 0:
-            return
-        if grown[0] < 0 or grown[-1] >= self.pattern.n_places or np.any(np.diff(grown) <= 0):
+    def _kept_before(self, keep: np.ndarray, grown: np.ndarray) -> np.ndarray:
+        """How many connections that stay come before each newborn, (n_grown,) int64."""
+        if len(grown) and (grown[0] < 0 or grown[-1] >= self.pattern.n_places or np.any(np.diff(grown) <= 0)):
             raise ValueError("new connections must be at increasing, distinct places of the layer")
-        beside = np.minimum(position, max(len(kept) - 1, 0))
-        if len(kept) and np.any(kept[beside] == grown):
-            taken = int(np.sum(kept[beside] == grown))
+        before = np.empty(len(grown), dtype=np.int64)
+        done = kept = taken = 0
+        for units, part in self.pattern.blocks():
+            stop = int(np.searchsorted(grown, units.stop * self.n_pre))
+            keys, mine = self.pattern.keys_of(units)[keep[part]], grown[done:stop]
+            position = np.searchsorted(keys, mine)
+            if len(keys):
+                taken += int(np.sum(keys[np.minimum(position, len(keys) - 1)] == mine))
+            before[done:stop] = kept + position
+            done, kept = stop, kept + len(keys)
+        if taken:
             raise ValueError(
                 f"{taken} of {len(grown)} new connections are at occupied places; a grow rule must pick absent ones"
             )
+        return before
 
     def copy(self) -> Connections:
         """A twin that shares the (immutable) pattern and owns its slots."""

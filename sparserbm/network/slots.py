@@ -9,6 +9,8 @@ import numpy as np
 
 from sparserbm.backends import Backend
 
+BLOCK = 1 << 17  # connections worked on at a time; what belongs to so many fits the cache
+
 
 class Slots:
     """What is known of every connection (or every neuron): ``weight``, ``velocity``, ``born`` and so on.
@@ -57,24 +59,19 @@ class Slots:
         for name in [name for name in self._arrays if name not in names]:
             del self._arrays[name]
 
-    def reorder(self, source: np.ndarray) -> None:
-        """Move every slot: new place k gets the value of old place ``source[k]``, or 0 where that is -1.
+    def rewire(self, keep: np.ndarray, before: np.ndarray) -> None:
+        """Move every slot: those not kept go, and newborn ones, with 0 in all slots, come in between.
 
         Parameters
         ----------
-        source : (n_new,) int64
+        keep : (length,) bool
+        before : (n_newborn,) int64
+            How many of the kept come before each newborn; not decreasing.
         """
-        newborn = np.flatnonzero(source < 0)
-        take = np.where(source < 0, 0, source)
-        index, empty = self.backend.asarray(take), self.backend.asarray(newborn)
-        for name, old in self._arrays.items():
-            if len(old) == 0:
-                moved = self.backend.xp.zeros(len(source), dtype=old.dtype)
-            else:
-                moved = old[index]
-                moved[empty] = 0
-            self._arrays[name] = moved
-        self.length = len(source)
+        zeros = np.zeros(len(before))
+        for name in self._arrays:  # one after the other: two generations of all slots would need twice the memory
+            self._arrays[name] = merged(self._arrays[name], keep, before, zeros)
+        self.length = int(np.count_nonzero(keep)) + len(before)
 
     def copy(self) -> Slots:
         twin = Slots(self.backend, self.length)
@@ -83,3 +80,21 @@ class Slots:
 
     def to_numpy(self) -> dict[str, np.ndarray]:
         return {name: self.backend.to_numpy(array) for name, array in self._arrays.items()}
+
+
+def merged(old: Any, keep: np.ndarray, before: np.ndarray, newborn: np.ndarray) -> Any:
+    """``old[keep]`` with ``newborn[k]`` put in where ``before[k]`` of the kept have gone by; of the type of `old`."""
+    new = np.empty_like(old, shape=int(np.count_nonzero(keep)) + len(before))  # where `old` lives
+    kept = done = start = 0
+    for first in range(0, max(len(old), 1), BLOCK):
+        values = old[first : first + BLOCK][keep[first : first + BLOCK]]
+        kept += len(values)
+        stop = len(before) if first + BLOCK >= len(old) else int(np.searchsorted(before, kept))
+        part = new[start : start + len(values) + stop - done]
+        places = before[done:stop] - (kept - len(values)) + np.arange(stop - done)
+        stays = np.ones(len(part), dtype=bool)
+        stays[places] = False
+        part[places] = newborn[done:stop]
+        part[stays] = values
+        start, done = start + len(part), stop
+    return new

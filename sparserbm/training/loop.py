@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from sparserbm.backends import Workspace
 from sparserbm.data.batches import Batch, Batches
 from sparserbm.models.base import Model
 from sparserbm.network.coactivity import Coactivity
+from sparserbm.network.slots import Slots
 from sparserbm.runs import Run, load_run
 from sparserbm.training.algorithm import Trainer
 from sparserbm.training.callbacks import Callback, Progress, best_epoch
@@ -41,9 +43,15 @@ class Training:
     callbacks: Sequence[Callback]
     shuffle: bool
     start: int
-    gradients: dict[str, Any] = field(default_factory=dict)
     coactivity: list[Coactivity] | None = None
     best: Model | None = None
+
+    def __post_init__(self) -> None:
+        self._arrays = Workspace(self.model.backend)
+
+    def gradient(self, length: int) -> Any:
+        """Room for a gradient, (length,); the same memory at every call."""
+        return self._arrays.array("gradient", 1, length)[0]
 
 
 def run(training: Training, last_epoch: int) -> Run:
@@ -91,33 +99,31 @@ def _one_epoch(training: Training) -> None:
 
 def _one_batch(training: Training, batch: Batch) -> None:
     """The route of one mini-batch."""
-    model, backend, optimizer = training.model, training.model.backend, training.rules.optimizer
+    model, backend = training.model, training.model.backend
     signals = training.trainer.signals(model, batch, model.streams.draws("activities", batch.step))
     training.coactivity = signals.coactivity
     training.recorder.saw(signals)
-    gradients = []
     for number, (layer, coactivity) in enumerate(zip(model.connections, signals.coactivity)):
-        out = _gradient(training, f"connections {number}", len(layer))
-        gradients.append((layer.slots, "weight", coactivity.at_connections(backend, layer, out), number, False))
+        for part in layer.parts:
+            gradient = training.gradient(part.connections.stop - part.connections.start)
+            coactivity.at_connections(backend, part, gradient)
+            _update(training, layer.slots, "weight", part.connections, gradient, number, batch.step)
     for number, (slots, terms) in enumerate(zip(model.biases, signals.biases)):
-        out = _gradient(training, f"biases {number}", len(slots))
         means = [(sign / activity.shape[1], activity) for sign, activity in terms]
-        gradients.append((slots, "bias", backend.row_sums(means, out), model.bias_layers[number], True))
-    for slots, name, gradient, number, is_bias in gradients:
-        acting = [penalty for penalty in training.rules.regularization if penalty.biases or not is_bias]
-        for penalty in acting:
-            penalty.add_gradient(backend, slots[name], gradient, number, batch.step)
-        optimizer.step(backend, slots, name, gradient, batch.step, training.start)
-        for penalty in acting:
-            penalty.shrink(backend, slots[name], number, batch.step, optimizer.rate(batch.step))
+        gradient = backend.row_sums(means, training.gradient(len(slots)))
+        _update(training, slots, "bias", slice(None), gradient, model.bias_layers[number], batch.step)
 
 
-def _gradient(training: Training, name: str, length: int) -> Any:
-    """An array for a gradient, made once and again only after the number of connections has changed."""
-    out = training.gradients.get(name)
-    if out is None or len(out) != length:
-        out = training.gradients[name] = training.model.backend.empty((length,))
-    return out
+def _update(training: Training, slots: Slots, name: str, part: slice, gradient: Any, layer: int, step: int) -> None:
+    """Penalties and optimizer, for `part` of the slot `name`."""
+    backend, rules = training.model.backend, training.rules
+    acting = [penalty for penalty in rules.regularization if penalty.biases or name == "weight"]
+    value = slots[name][part]
+    for penalty in acting:
+        penalty.add_gradient(backend, value, gradient, layer, step)
+    rules.optimizer.step(backend, slots, name, part, gradient, step, training.start)
+    for penalty in acting:
+        penalty.shrink(backend, value, layer, step, rules.optimizer.rate(step))
 
 
 def _evolve_after_epoch(training: Training) -> None:

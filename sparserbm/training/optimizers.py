@@ -31,14 +31,19 @@ class Optimizer(ABC):
         return _at(self.learning_rate, step)
 
     @abstractmethod
-    def step(self, backend: Backend, slots: Slots, name: str, gradient: Any, step: int, start: int) -> None:
-        """One update of the slot `name`.
+    def step(
+        self, backend: Backend, slots: Slots, name: str, part: slice, gradient: Any, step: int, start: int
+    ) -> None:
+        """One update of `part` of the slot `name`.
 
         Parameters
         ----------
         slots : Slots
             Of the connections or biases; the optimizer keeps its own slots there.
+        part : slice
+            Large matrices are updated part by part: a gradient for all connections would need memory of its own.
         gradient : (n,)
+            Of the part.
         step : int
             Mini-batches that the model has seen before this one.
         start : int
@@ -71,11 +76,13 @@ class SGD(Optimizer):
         object.__setattr__(self, "learning_rate", _plain(self.learning_rate, "learning_rate"))
         object.__setattr__(self, "momentum", _plain(self.momentum, "momentum", 1.0))
 
-    def step(self, backend: Backend, slots: Slots, name: str, gradient: Any, step: int, start: int) -> None:
+    def step(
+        self, backend: Backend, slots: Slots, name: str, part: slice, gradient: Any, step: int, start: int
+    ) -> None:
         momentum = _at(self.momentum, step)
         # A schedule may begin at 0: the velocity must be there when it rises.
-        velocity = slots.ensure("velocity") if momentum or isinstance(self.momentum, Schedule) else None
-        backend.sgd(slots[name], velocity, gradient, self.rate(step), momentum, self.nesterov)
+        velocity = slots.ensure("velocity")[part] if momentum or isinstance(self.momentum, Schedule) else None
+        backend.sgd(slots[name][part], velocity, gradient, self.rate(step), momentum, self.nesterov)
 
 
 @register("optimizer", "adam")
@@ -108,10 +115,14 @@ class Adam(Optimizer):
         if not self.eps > 0:
             raise ValueError(f"eps={self.eps} is not possible; use a number above 0")
 
-    def step(self, backend: Backend, slots: Slots, name: str, gradient: Any, step: int, start: int) -> None:
+    def step(
+        self, backend: Backend, slots: Slots, name: str, part: slice, gradient: Any, step: int, start: int
+    ) -> None:
         xp = backend.xp
-        born = slots["born"] if "born" in slots else xp.zeros(len(slots), dtype=int)  # biases live for ever
-        age = step + 1 - xp.maximum(born, start)
-        moments = slots.ensure("first_moment"), slots.ensure("second_moment")
+        if "born" in slots:
+            age = step + 1 - xp.maximum(slots["born"][part].astype(int), start)
+        else:  # biases live for ever
+            age = xp.full(len(gradient), step + 1 - start)
+        moments = slots.ensure("first_moment")[part], slots.ensure("second_moment")[part]
         rates = (self.rate(step), self.beta1, self.beta2, self.eps)
-        backend.adam(slots[name], *moments, gradient, age, *rates)
+        backend.adam(slots[name][part], *moments, gradient, age, *rates)
