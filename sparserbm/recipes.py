@@ -18,15 +18,16 @@ from sparserbm.backends import get_backend
 from sparserbm.data import Dataset, load_dataset
 from sparserbm.data.datasets import NAMES
 from sparserbm.models.base import Model
-from sparserbm.models.mlp import MLP
+from sparserbm.models.mlp import MLP, wiring_of_layers
 from sparserbm.models.rbm import RBM
-from sparserbm.network.units import Softmax, Units
+from sparserbm.network.units import Identity, Softmax, Units
 from sparserbm.network.wiring import ErdosRenyi
-from sparserbm.registry import parse
+from sparserbm.registry import parse, resolve
 from sparserbm.regularization import L1, L2, Penalty, penalties
 from sparserbm.runs import Run, read_config
 from sparserbm.training import resume, train
 from sparserbm.training.config import Rules
+from sparserbm.training.estimate import Estimate, estimate
 
 MODELS = ("rbm", "mlp")
 ALGORITHMS = {"rbm": "cd(k=1)", "mlp": "backprop"}
@@ -143,28 +144,44 @@ class Recipe:
     def build(self, data: Dataset) -> Model:
         """An untrained model for `data`."""
         backend = get_backend(self.backend, threads=self.threads)
-        wiring: Any = self.wiring
-        if wiring is None and self.density is not None:
-            wiring = ErdosRenyi(density=self.density)
-        elif wiring is None:
-            wiring = ErdosRenyi(epsilon=11, clip=True) if self.epsilon is None else ErdosRenyi(epsilon=self.epsilon)
+        units, wiring = self._units(data), self._wiring()
         if self.model == "rbm":
             weights = "set_rbm" if self.weights is None else self.weights
-            units = (_units(self.visible, data.n_features), _units("bernoulli", self.hidden[0]))
             return RBM(*units, wiring=wiring, weights=weights, seed=self.seed, backend=backend)
+        weights = "he_sparse" if self.weights is None else self.weights
+        return MLP(*units, wiring=wiring, weights=weights, biases=self.biases, seed=self.seed, backend=backend)
+
+    def _units(self, data: Dataset) -> list[Units]:
+        if self.model == "rbm":
+            return [_units(self.visible, data.n_features), _units("bernoulli", self.hidden[0])]
         if data.y is None:
             raise ValueError(f"an MLP needs labels, and {data.name} has none; train an rbm, or add y to the file")
         layers = [_units(self.activation, size) for size in self.hidden]
-        weights = "he_sparse" if self.weights is None else self.weights
-        return MLP(
-            data.n_features,
-            *layers,
-            Softmax(int(data.y.max()) + 1),
-            wiring=wiring,
-            weights=weights,
-            biases=self.biases,
-            seed=self.seed,
-            backend=backend,
+        return [Identity(data.n_features), *layers, Softmax(int(data.y.max()) + 1)]
+
+    def _wiring(self) -> Any:
+        if self.wiring is not None:
+            return self.wiring
+        if self.density is not None:
+            return ErdosRenyi(density=self.density)
+        return ErdosRenyi(epsilon=11, clip=True) if self.epsilon is None else ErdosRenyi(epsilon=self.epsilon)
+
+    def estimate(self) -> Estimate:
+        """Connections, memory and work of the run; loads the data, but builds no network."""
+        data = self.load_data()
+        units = self._units(data)
+        wiring = [self._wiring()] if self.model == "rbm" else wiring_of_layers(self._wiring(), len(units) - 1)
+        arrays = [array for array in (data.X, data.y, data.X_test, data.y_test) if array is not None]
+        rules = Rules.of(self.algorithm or ALGORITHMS[self.model], self.optimizer, None, None, None)
+        return estimate(
+            units,
+            [resolve("wiring", rule) for rule in wiring],
+            rules.algorithm,
+            rules.optimizer,
+            batch_size=self.batch_size,
+            n_samples=len(data.X),
+            epochs=self.epochs,
+            data_bytes=sum(array.nbytes for array in arrays),
         )
 
     def penalties(self) -> list[Penalty]:

@@ -13,10 +13,10 @@ import os
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -231,7 +231,7 @@ class RunWriter:
 
     def snapshot(self, snapshot: Snapshot) -> None:
         if self.folder is None:
-            self.run.snapshots[snapshot.epoch] = snapshot  # type: ignore[index]
+            self.run.snapshots[snapshot.epoch] = _own_values(snapshot)  # type: ignore[index]
             return
         arrays: dict[str, np.ndarray] = {}
         for number, layer in enumerate(snapshot.layers):
@@ -244,6 +244,17 @@ class RunWriter:
         with open(temporary, "wb") as stream:
             np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
         os.replace(temporary, path)
+
+
+def _own_values(snapshot: Snapshot) -> Snapshot:
+    """The same snapshot with copies of what training goes on to change; patterns are immutable."""
+    layers = [
+        replace(layer, weight=layer.weight.copy(), born=layer.born.copy())
+        if layer.weight is not None and layer.born is not None
+        else layer
+        for layer in snapshot.layers
+    ]
+    return replace(snapshot, layers=tuple(layers))
 
 
 def prepare_folder(folder: Path, overwrite: bool) -> None:
@@ -263,11 +274,14 @@ def prepare_folder(folder: Path, overwrite: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write so that a crash leaves the old file or the new one, never half of one."""
+def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], Any]) -> None:
+    """Write so that a crash leaves the old file or the new one, never half of one; `content` may write by itself."""
     temporary = path.with_name(path.name + ".tmp")
     with open(temporary, "wb") as stream:
-        stream.write(content)
+        if callable(content):
+            content(stream)
+        else:
+            stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(temporary, path)

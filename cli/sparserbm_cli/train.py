@@ -26,12 +26,14 @@ def train() -> None:
 
 def _command(model: str, text: str, example: str) -> click.Command:
     @recipe_options
-    @click.option("--out", required=True, type=click.Path(), help="Run folder to write.")
+    @click.option("--out", type=click.Path(), help="Run folder to write.")
+    @click.option("--dry-run", is_flag=True, help="Only say how many connections, bytes and FLOPs it would take.")
     @click.option("--overwrite", is_flag=True, help="Replace an earlier run in that folder.")
     @click.option("--name", help="Name of the run in tables and pictures; the folder's by default.")
     @click.option("--quiet", is_flag=True, help="No progress.")
     def command(
-        out: str,
+        out: str | None,
+        dry_run: bool,
         overwrite: bool,
         name: str | None,
         quiet: bool,
@@ -42,6 +44,11 @@ def _command(model: str, text: str, example: str) -> click.Command:
         from sparserbm.recipes import Recipe
 
         recipe = Recipe(model=model, **recipe_settings(model, config, sets, flags))
+        if dry_run:
+            click.echo(recipe.estimate())
+            return
+        if out is None:
+            raise click.UsageError("Missing option '--out': name the run folder to write (or --dry-run).")
         run = recipe.run(out, overwrite=overwrite, name=name, progress=not quiet)
         click.echo(outcome(run))
 

@@ -180,6 +180,22 @@ class Backend(ABC):
         """
 
     @abstractmethod
+    def merged(self, old: Any, keep: np.ndarray, before: np.ndarray) -> Any:
+        """``old[keep]``, with a 0 put in where ``before[k]`` of the kept have gone by, for every k.
+
+        Parameters
+        ----------
+        old : (n,) of any type
+        keep : (n,) bool
+        before : (n_new,) int32
+            Not decreasing.
+
+        Returns
+        -------
+        (n_kept + n_new,) of the type of `old`
+        """
+
+    @abstractmethod
     def gather(self, samples: Any, rows: Any, out: Any) -> Any:
         """Take rows of a sample-major array into a unit-major one: ``out[f, b] = samples[rows[b], f]``."""
 

@@ -156,6 +156,20 @@ def transpose(indptr, index, column_indptr, row, order):
     column_indptr[0] = 0
 
 
+@compiled()
+def merge(old, keep, before, out):
+    """See `Backend.merged`."""
+    place = kept = newborn = 0
+    for e in range(old.size):
+        if keep[e]:
+            while newborn < before.size and before[newborn] == kept:
+                out[place] = 0
+                place, newborn = place + 1, newborn + 1
+            out[place] = old[e]
+            place, kept = place + 1, kept + 1
+    out[place:] = 0
+
+
 # -- batches, sums, elementwise --------------------------------------------------------------------------------
 
 

@@ -103,6 +103,12 @@ class NumpyBackend(ReferenceBackend):
         kernels.transpose(rows.indptr, rows.index, indptr, index, order)
         return Rows(indptr, index, order)
 
+    def merged(self, old: Any, keep: np.ndarray, before: np.ndarray) -> Any:
+        out = np.empty(int(np.count_nonzero(keep)) + len(before), old.dtype)
+        word = f"u{old.itemsize}"  # what the bytes mean does not matter
+        kernels.merge(old.view(word), keep, before, out.view(word))
+        return out
+
     def gather(self, samples: Any, rows: Any, out: Any) -> Any:
         kernels.gather(*self._shared(ELEMENT * out.size), samples, rows, out)
         return out

@@ -77,6 +77,9 @@ class ReferenceBackend(Backend):
         indptr = np.concatenate([[0], np.cumsum(counts)])
         return Rows(indptr, row[order].astype(np.int32), order.astype(np.int32))
 
+    def merged(self, old: Any, keep: np.ndarray, before: np.ndarray) -> Any:
+        return np.insert(old[keep], before, 0)
+
     def gather(self, samples: Any, rows: Any, out: Any) -> Any:
         out[...] = samples[rows].T
         return out

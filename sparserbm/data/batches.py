@@ -11,7 +11,8 @@ import numpy as np
 from sparserbm.backends import Backend, Workspace
 from sparserbm.rng import Streams
 
-BLOCK = 1024
+BLOCK = 1024  # samples at a time in a pass without training
+WIDEST = 1 << 24  # activities of one layer in such a block; wider layers get fewer samples
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,17 @@ class Batches:
             yield Batch(x, y, step + number)
 
 
-def blocks(backend: Backend, X: np.ndarray, size: int = BLOCK) -> Iterator[tuple[slice, Any]]:
-    """Cut `X`, (n_samples, n_features), into unit-major blocks on the device, for a pass without training."""
+def block_size(widest: int) -> int:
+    """Samples of one block for a network whose largest layer has `widest` units."""
+    return max(8, min(BLOCK, WIDEST // widest))
+
+
+def blocks(backend: Backend, X: np.ndarray, widest: int) -> Iterator[tuple[slice, Any]]:
+    """Cut `X`, (n_samples, n_features), into unit-major blocks on the device, for a pass without training.
+
+    `widest` is the number of units of the largest layer that the samples go through.
+    """
+    size = block_size(widest)
     for start in range(0, len(X), size):
         part = slice(start, min(start + size, len(X)))
         yield part, backend.asarray(X[part].T, backend.dtype)

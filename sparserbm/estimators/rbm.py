@@ -210,7 +210,7 @@ class SparseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SparseEstimat
             raise ValueError(f"H has {H.shape[1]} columns, but there are {self._n_features_out} hidden units")
         model = self.model_
         V = np.empty((len(H), model.visible.n), dtype=H.dtype)
-        for part, h in blocks(model.backend, H):
+        for part, h in blocks(model.backend, H, model.widest):
             mean = model.visible_given(h, model.backend.empty((model.visible.n, h.shape[1])))
             V[part] = model.backend.to_numpy(mean).T
         return self._features(V)
@@ -239,7 +239,7 @@ class SparseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SparseEstimat
         model, backend = self.model_, self.model_.backend
         out = np.empty(v.shape, dtype=v.dtype)
         draws = Streams(self._next_seed()).draws("gibbs", 0)
-        for part, states in blocks(backend, v):
+        for part, states in blocks(backend, v, model.widest):
             h, v_drawn = backend.empty((model.hidden.n, states.shape[1])), backend.empty(states.shape)
             model.hidden_given(states, backend.empty(h.shape), draws, h)
             model.visible_given(h, backend.empty(states.shape), draws, v_drawn)

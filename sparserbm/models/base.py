@@ -57,6 +57,11 @@ class Model(ABC):
         return self.units[0].n
 
     @property
+    def widest(self) -> int:
+        """Units of the largest layer."""
+        return max(units.n for units in self.units)
+
+    @property
     @abstractmethod
     def bias_layers(self) -> tuple[int, ...]:
         """Which matrix of connections each of `biases` belongs to."""
@@ -124,11 +129,11 @@ class Model(ABC):
             "dtype": str(self.backend.dtype),
         }
 
-    def copy(self) -> Self:
-        """A twin that can be changed without changing this model."""
+    def copy(self, names: set[str] | None = None) -> Self:
+        """A twin that can be changed without changing this model; its connections have all slots, or those called so."""
         twin = type(self).__new__(type(self))
         twin.__dict__.update(self.__dict__)
-        twin.connections = [layer.copy() for layer in self.connections]
+        twin.connections = [layer.copy(names) for layer in self.connections]
         twin.biases = [slots.copy() for slots in self.biases]
         return twin
 

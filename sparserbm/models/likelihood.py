@@ -63,7 +63,7 @@ def pseudo_likelihood(rbm: RBM, X: np.ndarray, seed: int = 0) -> np.ndarray:
     states = X > 0.5
     words = np.random.Generator(np.random.Philox(seed)).integers(0, 2**64, rbm.visible.n + 1, dtype=np.uint64)
     out = np.empty(len(X))
-    for part, v in blocks(rbm.backend, states.astype(rbm.backend.dtype)):
+    for part, v in blocks(rbm.backend, states.astype(rbm.backend.dtype), rbm.widest):
         before = rbm.backend.to_numpy(rbm.free_energy_of(v)).astype(np.float64)
         rows, columns = (
             rbm.backend.asarray(index) for index in (_bits_to_flip(states[part], words), np.arange(v.shape[1]))

@@ -60,9 +60,8 @@ class MLP(Model):
         self.units = (first, *(resolve_units(layer) for layer in layers))  # type: ignore[arg-type]
         if any(isinstance(layer, Softmax) for layer in self.units[:-1]):
             raise ValueError("Softmax units can only be the output layer")
-        wiring = ErdosRenyi(epsilon=11, clip=True) if wiring is None else wiring
         n = len(layers)
-        wirings: list[Any] = [wiring] * (n - 1) + [Dense()] if _is_one(wiring) else _each(wiring, "wiring", n)
+        wirings = wiring_of_layers(wiring, n)
         scales: list[Any] = [weights] * n if _is_one(weights) else _each(weights, "weights", n)
         bias_scales: list[Any] = [biases] * n if _is_one(biases) else _each(biases, "biases", n)
         self.connections = [self.wire(layer, wirings[layer], scales[layer]) for layer in range(n)]
@@ -102,9 +101,15 @@ class MLP(Model):
         X = self.check_data(X)
         out = np.empty((len(X), self.output.n), dtype=self.backend.dtype)
         workspace = Workspace(self.backend)
-        for part, x in blocks(self.backend, X):
+        for part, x in blocks(self.backend, X, self.widest):
             out[part] = self.backend.to_numpy(self.forward(x, workspace)[-1]).T
         return out
+
+
+def wiring_of_layers(wiring: Any, n_layers: int) -> list[Any]:
+    """A wiring for each matrix of connections: one that is given for all leaves the last one dense."""
+    wiring = ErdosRenyi(epsilon=11, clip=True) if wiring is None else wiring
+    return [wiring] * (n_layers - 1) + [Dense()] if _is_one(wiring) else _each(wiring, "wiring", n_layers)
 
 
 def _is_one(rule: Any) -> bool:

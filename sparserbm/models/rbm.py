@@ -142,7 +142,7 @@ class RBM(Model):
         """Means of the hidden units: (n_samples, n_hidden)."""
         X = check_features(X, n_features=self.n_features)
         out = np.empty((len(X), self.hidden.n), dtype=self.backend.dtype)
-        for part, v in blocks(self.backend, X):
+        for part, v in blocks(self.backend, X, self.widest):
             h = self.hidden_given(v, self.backend.empty((self.hidden.n, v.shape[1])))
             out[part] = self.backend.to_numpy(h).T
         return out
@@ -151,7 +151,7 @@ class RBM(Model):
         """Means of the visible units given the means of the hidden ones: (n_samples, n_visible), deterministic."""
         X = check_features(X, n_features=self.n_features)
         out = np.empty((len(X), self.visible.n), dtype=self.backend.dtype)
-        for part, v in blocks(self.backend, X):
+        for part, v in blocks(self.backend, X, self.widest):
             h = self.hidden_given(v, self.backend.empty((self.hidden.n, v.shape[1])))
             out[part] = self.backend.to_numpy(self.visible_given(h, self.backend.empty(v.shape))).T
         return out
@@ -160,7 +160,7 @@ class RBM(Model):
         """F(v) for every row, in nats: (n_samples,); low where the model finds the sample probable."""
         X = check_features(X, n_features=self.n_features)
         out = np.empty(len(X), dtype=self.backend.dtype)
-        for part, v in blocks(self.backend, X):
+        for part, v in blocks(self.backend, X, self.widest):
             out[part] = self.backend.to_numpy(self.free_energy_of(v))
         return out
 

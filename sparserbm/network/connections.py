@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sparserbm.backends import Backend, Rows
-from sparserbm.network.slots import BLOCK, Slots, merged
+from sparserbm.network.slots import BLOCK, Slots
 
 _MOST = np.iinfo(np.int32).max
 
@@ -135,7 +135,10 @@ class Pattern:
 
     def fan_out(self) -> np.ndarray:
         """Connections of every pre unit, (n_pre,) int64."""
-        return np.bincount(self.pre, minlength=self.n_pre)
+        degrees = np.zeros(self.n_pre, dtype=np.int64)
+        for first in range(0, len(self), BLOCK):  # `bincount` makes an int64 copy of what it counts
+            degrees += np.bincount(self.pre[first : first + BLOCK], minlength=self.n_pre)
+        return degrees
 
     def check(self) -> None:
         """Raise ValueError unless the pattern is well formed; what a kernel reads was checked here."""
@@ -242,7 +245,10 @@ class Connections:
         before = self._kept_before(keep, grown)
         self.release()
         old = self.pattern
-        pre = merged(old.pre, keep, before, (grown % self.n_pre).astype(np.int32))
+        pre = self.backend.to_numpy(self.backend.merged(self.backend.asarray(old.pre), keep, before))
+        for first in range(0, len(before), BLOCK):
+            part = slice(first, min(first + BLOCK, len(before)))
+            pre[before[part] + np.arange(part.start, part.stop)] = grown[part] % self.n_pre
         starts = np.arange(self.n_post + 1, dtype=np.int64) * self.n_pre
         indptr = old._indptr_keeping(keep) + np.searchsorted(grown, starts)
         self.pattern = Pattern(self.n_pre, self.n_post, indptr, pre)
@@ -250,15 +256,17 @@ class Connections:
         if step > np.iinfo(self.born.dtype).max:
             self.slots["born"] = self.born.astype(np.uint32)
         self.slots.rewire(keep, before)
-        where = self.backend.asarray(before + np.arange(len(before)))
-        self.slots["weight"][where] = self.backend.asarray(np.asarray(weight, dtype=self.backend.dtype))
-        self.slots["born"][where] = step
+        for first in range(0, len(before), BLOCK):
+            part = slice(first, min(first + BLOCK, len(before)))
+            where = self.backend.asarray(before[part] + np.arange(part.start, part.stop))
+            self.slots["weight"][where] = self.backend.asarray(np.asarray(weight[part], dtype=self.backend.dtype))
+            self.slots["born"][where] = step
 
     def _kept_before(self, keep: np.ndarray, grown: np.ndarray) -> np.ndarray:
-        """How many connections that stay come before each newborn, (n_grown,) int64."""
+        """How many connections that stay come before each newborn, (n_grown,) int32."""
         if len(grown) and (grown[0] < 0 or grown[-1] >= self.pattern.n_places or np.any(np.diff(grown) <= 0)):
             raise ValueError("new connections must be at increasing, distinct places of the layer")
-        before = np.empty(len(grown), dtype=np.int64)
+        before = np.empty(len(grown), dtype=np.int32)
         done = kept = taken = 0
         for units, part in self.pattern.blocks():
             stop = int(np.searchsorted(grown, units.stop * self.n_pre))
@@ -274,11 +282,11 @@ class Connections:
             )
         return before
 
-    def copy(self) -> Connections:
-        """A twin that shares the (immutable) pattern and owns its slots."""
+    def copy(self, names: set[str] | None = None) -> Connections:
+        """A twin that shares the (immutable) pattern and owns its slots: all, or those called so."""
         twin = Connections.__new__(Connections)
         twin.__dict__.update(self.__dict__)
-        twin.slots = self.slots.copy()
+        twin.slots = self.slots.copy(names)
         return twin
 
     def to_scipy(self) -> Any:

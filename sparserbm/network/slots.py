@@ -65,36 +65,19 @@ class Slots:
         Parameters
         ----------
         keep : (length,) bool
-        before : (n_newborn,) int64
+        before : (n_newborn,) int
             How many of the kept come before each newborn; not decreasing.
         """
-        zeros = np.zeros(len(before))
         for name in self._arrays:  # one after the other: two generations of all slots would need twice the memory
-            self._arrays[name] = merged(self._arrays[name], keep, before, zeros)
+            self._arrays[name] = self.backend.merged(self._arrays[name], keep, before)
         self.length = int(np.count_nonzero(keep)) + len(before)
 
-    def copy(self) -> Slots:
+    def copy(self, names: set[str] | None = None) -> Slots:
+        """A twin with its own arrays: all slots, or those called so."""
         twin = Slots(self.backend, self.length)
-        twin._arrays = {name: array.copy() for name, array in self._arrays.items()}
+        wanted = self._arrays.keys() if names is None else names
+        twin._arrays = {name: array.copy() for name, array in self._arrays.items() if name in wanted}
         return twin
 
     def to_numpy(self) -> dict[str, np.ndarray]:
         return {name: self.backend.to_numpy(array) for name, array in self._arrays.items()}
-
-
-def merged(old: Any, keep: np.ndarray, before: np.ndarray, newborn: np.ndarray) -> Any:
-    """``old[keep]`` with ``newborn[k]`` put in where ``before[k]`` of the kept have gone by; of the type of `old`."""
-    new = np.empty_like(old, shape=int(np.count_nonzero(keep)) + len(before))  # where `old` lives
-    kept = done = start = 0
-    for first in range(0, max(len(old), 1), BLOCK):
-        values = old[first : first + BLOCK][keep[first : first + BLOCK]]
-        kept += len(values)
-        stop = len(before) if first + BLOCK >= len(old) else int(np.searchsorted(before, kept))
-        part = new[start : start + len(values) + stop - done]
-        places = before[done:stop] - (kept - len(values)) + np.arange(stop - done)
-        stays = np.ones(len(part), dtype=bool)
-        stays[places] = False
-        part[places] = newborn[done:stop]
-        part[stays] = values
-        start, done = start + len(part), stop
-    return new

@@ -20,6 +20,10 @@ class Wiring(ABC):
     def pattern(self, n_pre: int, n_post: int, generator: np.random.Generator) -> Pattern:
         """A pattern between `n_pre` and `n_post` units."""
 
+    def count(self, n_pre: int, n_post: int) -> int:
+        """How many connections the layer gets."""
+        return len(self.pattern(n_pre, n_post, np.random.default_rng(0)))
+
     def weights(self) -> np.ndarray | None:
         """Weights that come with the pattern, in its order; None where a weight scale draws them."""
         return None
@@ -85,6 +89,9 @@ class ErdosRenyi(Wiring):
 class Dense(Wiring):
     """Every place holds a connection; such a layer never evolves."""
 
+    def count(self, n_pre: int, n_post: int) -> int:
+        return n_pre * n_post
+
     def pattern(self, n_pre: int, n_post: int, generator: np.random.Generator) -> Pattern:
         return Pattern.from_keys(n_pre, n_post, np.arange(n_pre * n_post, dtype=np.int64))
 
@@ -95,6 +102,9 @@ class FixedFanIn(Wiring):
     """Every post unit gets `fan_in` inputs, drawn uniformly without repetition."""
 
     fan_in: int
+
+    def count(self, n_pre: int, n_post: int) -> int:
+        return self.fan_in * n_post
 
     def pattern(self, n_pre: int, n_post: int, generator: np.random.Generator) -> Pattern:
         if not 1 <= self.fan_in <= n_pre:

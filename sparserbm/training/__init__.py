@@ -5,7 +5,7 @@ from sparserbm.training.begin import resume, train
 from sparserbm.training.callbacks import EarlyStopping
 from sparserbm.training.cd import CD
 from sparserbm.training.checkpoint import load_model
-from sparserbm.training.errors import DivergenceError
+from sparserbm.training.errors import DivergenceError, EfficiencyWarning
 from sparserbm.training.losses import CrossEntropy, SquaredError
 from sparserbm.training.optimizers import SGD, Adam
 from sparserbm.training.zone import Central, Deviation, Rectangle
@@ -20,6 +20,7 @@ __all__ = [
     "Deviation",
     "DivergenceError",
     "EarlyStopping",
+    "EfficiencyWarning",
     "Rectangle",
     "SquaredError",
     "load_model",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +65,14 @@ class Algorithm(ABC):
     @abstractmethod
     def check(self, model: Model, y: np.ndarray | None) -> np.ndarray | None:
         """Check that model and targets fit; returns the targets as the trainer wants them."""
+
+    @abstractmethod
+    def multiply_adds(self, counts: Sequence[int]) -> int:
+        """Multiply-adds for one sample of a mini-batch, given the connections of every matrix."""
+
+    @abstractmethod
+    def activities(self, sizes: Sequence[int]) -> int:
+        """Activities held for one sample of a mini-batch, given the units of every layer (the input included)."""
 
     @abstractmethod
     def start(self, model: Any, X: np.ndarray, batch_size: int) -> Trainer:

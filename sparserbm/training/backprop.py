@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +44,12 @@ class Backprop(Algorithm):
             raise ValueError("an MLP needs targets: pass y")
         return self.loss.check(model, np.asarray(y))
 
+    def multiply_adds(self, counts: Sequence[int]) -> int:
+        return 3 * sum(counts) - counts[0]  # forward, gradient, and back to all layers but the input
+
+    def activities(self, sizes: Sequence[int]) -> int:
+        return sizes[0] + 2 * sum(sizes[1:])
+
     def start(self, model: MLP, X: np.ndarray, batch_size: int) -> Backpropagation:
         return Backpropagation(self, model)
 
@@ -78,7 +85,7 @@ class Backpropagation(Trainer):
         """Mean loss, and accuracy for classifiers."""
         assert y is not None
         totals: dict[str, float] = {}
-        for part, x in blocks(model.backend, X):
+        for part, x in blocks(model.backend, X, model.widest):
             target = model.backend.asarray(y[part])
             output = model.forward(x, self._blocks)[-1]
             delta = self._blocks.array("delta", *output.shape)

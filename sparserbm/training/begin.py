@@ -27,6 +27,7 @@ from sparserbm.training.checks import (
     check_stopping,
     check_strengths,
     validation_data,
+    warn_if_dense,
 )
 from sparserbm.training.config import Rules, describe_run
 from sparserbm.training.loop import Training, run
@@ -132,6 +133,7 @@ def train(
     X, y = check_data(model, rules.algorithm, X, y)
     validation = validation_data(model, rules.algorithm, validation)
     check_stopping(rules.early_stopping, validation)
+    warn_if_dense(model)
     data = {
         "name": data_name,
         "n_samples": len(X),

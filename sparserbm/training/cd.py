@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +72,14 @@ class CD(Algorithm):
             raise TypeError(f"CD trains an RBM, not a {type(model).__name__}; for an MLP use Backprop()")
         return None  # labels are not used
 
+    def multiply_adds(self, counts: Sequence[int]) -> int:
+        # Positive phase, two products a sweep, one gradient for each phase; persistent chains reconstruct apart.
+        return (1 + 2 * self.k + 2 + self.persistent) * sum(counts)
+
+    def activities(self, sizes: Sequence[int]) -> int:
+        n_visible, n_hidden = sizes  # means and samples of both phases
+        return (3 + self.persistent) * n_visible + (4 + self.persistent) * n_hidden
+
     def start(self, model: RBM, X: np.ndarray, batch_size: int) -> ContrastiveDivergence:
         if model.step == 0 and self.visible_bias == "data":
             model.biases[0]["bias"] = model.visible.bias_for(X.mean(axis=0, dtype=np.float64))
@@ -137,7 +146,7 @@ class ContrastiveDivergence(Trainer):
     def evaluate(self, model: RBM, X: np.ndarray, y: np.ndarray | None) -> dict[str, float]:
         """Mean squared error of one reconstruction, from drawn hidden states as during training."""
         total = 0.0
-        for number, (_, v) in enumerate(blocks(model.backend, X)):
+        for number, (_, v) in enumerate(blocks(model.backend, X, model.widest)):
             draws = model.streams.draws(f"evaluation {number}", model.step)
             h_mean, h = (self._blocks.array(name, model.hidden.n, v.shape[1]) for name in ("mean", "sample"))
             model.hidden_given(v, h_mean, draws, h)

@@ -53,9 +53,8 @@ def save_checkpoint(path: str | os.PathLike, model: Model, extra: dict[str, Any]
         "sha256": {name: _checksum(array) for name, array in arrays.items()},
     }
     text = np.frombuffer(json.dumps(manifest).encode(), dtype=np.uint8)
-    buffer = io.BytesIO()
-    np.savez(buffer, manifest=text, **arrays)  # type: ignore[arg-type]
-    write_atomically(Path(path), buffer.getvalue())
+    # Array by array to the file: through memory it would take the model's size twice.
+    write_atomically(Path(path), lambda stream: np.savez(stream, manifest=text, **arrays))  # type: ignore[arg-type]
 
 
 def load_checkpoint(
@@ -96,7 +95,7 @@ def load_model(path: str | os.PathLike, backend: str | Backend = "auto", which: 
 
 
 def _checksum(array: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(array).view(np.uint8).data).hexdigest()
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from sparserbm.regularization import Penalty
 from sparserbm.runs import Run
 from sparserbm.training.algorithm import Algorithm
 from sparserbm.training.callbacks import EarlyStopping
+from sparserbm.training.errors import EfficiencyWarning
 
 
 def check_counts(**counts: Any) -> dict[str, int]:
@@ -75,6 +77,28 @@ def validation_data(model: Model, algorithm: Algorithm, given: Any) -> tuple[np.
         return check_data(model, algorithm, X, y)
     except ValueError as error:
         raise ValueError(f"validation data: {error}") from None
+
+
+# Measured on two cores, batches of 10 to 512 (docs/speed.md): a layer with more connections is slower than a dense one
+# through a BLAS, whatever its size. Below so many places neither takes any time.
+BREAK_EVEN = 0.4
+LARGE_LAYER = 200_000
+
+
+def warn_if_dense(model: Model) -> None:
+    """Warn, once, of layers that would be faster in a library for dense networks."""
+    dense = [
+        f"{layer.n_pre} x {layer.n_post} ({layer.density:.0%})"
+        for layer in model.connections
+        if layer.density > BREAK_EVEN and layer.pattern.n_places >= LARGE_LAYER
+    ]
+    if dense:
+        warnings.warn(
+            f"layer {', '.join(dense)} is denser than {BREAK_EVEN:.0%}: from there on a library for dense networks is "
+            f"faster; a smaller epsilon or density makes sparse training pay",
+            EfficiencyWarning,
+            stacklevel=3,
+        )
 
 
 METRICS = (

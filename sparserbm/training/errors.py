@@ -3,5 +3,9 @@
 from __future__ import annotations
 
 
+class EfficiencyWarning(UserWarning):
+    """The settings work, but another choice would be faster."""
+
+
 class DivergenceError(FloatingPointError):
     """Training left the finite numbers; the last checkpoint on disk is from before."""

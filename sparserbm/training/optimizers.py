@@ -26,6 +26,11 @@ class Optimizer(ABC):
 
     learning_rate: Any
 
+    @property
+    @abstractmethod
+    def n_slots(self) -> int:
+        """Numbers that it keeps for every value."""
+
     def rate(self, step: int) -> float:
         """Learning rate at `step`."""
         return _at(self.learning_rate, step)
@@ -76,6 +81,10 @@ class SGD(Optimizer):
         object.__setattr__(self, "learning_rate", _plain(self.learning_rate, "learning_rate"))
         object.__setattr__(self, "momentum", _plain(self.momentum, "momentum", 1.0))
 
+    @property
+    def n_slots(self) -> int:
+        return int(bool(self.momentum))
+
     def step(
         self, backend: Backend, slots: Slots, name: str, part: slice, gradient: Any, step: int, start: int
     ) -> None:
@@ -114,6 +123,10 @@ class Adam(Optimizer):
                 raise ValueError(f"{name}={getattr(self, name)} is out of range; use a value in [0, 1)")
         if not self.eps > 0:
             raise ValueError(f"eps={self.eps} is not possible; use a number above 0")
+
+    @property
+    def n_slots(self) -> int:
+        return 2
 
     def step(
         self, backend: Backend, slots: Slots, name: str, part: slice, gradient: Any, step: int, start: int

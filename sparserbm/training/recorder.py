@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sparserbm.evolution.engine import Evolution, EvolutionReport, core_view
+from sparserbm.evolution.engine import Evolution, EvolutionReport, silence_weakest
 from sparserbm.models.base import Model
 from sparserbm.runs import LayerSnapshot, RunWriter, Snapshot
 from sparserbm.topology import learning_index
@@ -115,7 +115,7 @@ class Recorder:
         if not np.isfinite(metrics["validation_loss"]):
             raise self.diverged(model.epoch, f"the validation loss is {metrics['validation_loss']}")
         if self.evolution is not None:
-            core = core_view(model, self.evolution.zeta_at(model.step), self.evolution.drop)
+            core = silence_weakest(model, self.evolution.zeta_at(model.step), self.evolution.drop)
             found = self.trainer.evaluate(core, X, y)
             metrics |= {f"core_validation_{name}": value for name, value in found.items()}
         return metrics | self.trainer.compare(model, self.train[0], X)
@@ -149,4 +149,4 @@ def _layer(layer: Any, whole: bool) -> LayerSnapshot:
     if not whole:
         return LayerSnapshot(*degrees)
     slots = layer.slots.to_numpy()
-    return LayerSnapshot(*degrees, pattern.indptr, pattern.pre, slots["weight"].copy(), slots["born"].copy())
+    return LayerSnapshot(*degrees, pattern.indptr, pattern.pre, slots["weight"], slots["born"])

@@ -58,7 +58,10 @@ class Deviation(Zone):
     threshold: float | None = None
 
     def mask(self, X: np.ndarray, image_shape: ImageShape) -> np.ndarray:
-        deviation = X.std(axis=0, dtype=np.float64)
+        mean, squares = X.mean(axis=0, dtype=np.float64), np.zeros(X.shape[1])
+        for start in range(0, len(X), 1024):  # `X.std` would make a float64 copy of all data
+            squares += ((X[start : start + 1024] - mean) ** 2).sum(axis=0)
+        deviation = np.sqrt(squares / len(X))
         threshold = 0.5 * float(deviation.max()) if self.threshold is None else self.threshold
         return zone_by_deviation(deviation, threshold)
 

@@ -1,0 +1,123 @@
+"""What a run will take, known before anything is made: connections, memory, floating-point operations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sparserbm.data.batches import block_size
+from sparserbm.network.units import Units
+from sparserbm.network.wiring import Wiring
+from sparserbm.training.algorithm import Algorithm
+from sparserbm.training.optimizers import Optimizer
+
+INDEX = 4  # bytes of one index
+PATTERN = INDEX
+TRANSPOSED = 2 * INDEX  # post unit and place of the weight, in the order by pre unit
+BORN = 2, 4  # bytes of the step of birth: below 65,536 steps, and beyond
+INDPTR = 8
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Prediction for one run.
+
+    Attributes
+    ----------
+    connections : tuple of int
+        Of every matrix.
+    connection_bytes : int
+        Pattern, transposed index, weight, optimizer and step of birth of all connections.
+    unit_bytes : int
+        Biases and row pointers of all units.
+    activity_bytes : int
+        Activities of a mini-batch and of a block of validation data.
+    data_bytes : int
+        The data themselves.
+    flops : int
+        Floating-point operations of one mini-batch, two for each multiply-add.
+    """
+
+    connections: tuple[int, ...]
+    connection_bytes: int
+    unit_bytes: int
+    activity_bytes: int
+    data_bytes: int
+    flops: int
+
+    @property
+    def bytes(self) -> int:
+        """All memory of the run, beyond Python and its packages."""
+        return self.connection_bytes + self.unit_bytes + self.activity_bytes + self.data_bytes
+
+    def __str__(self) -> str:
+        total = sum(self.connections)
+        each = self.connection_bytes / max(total, 1)
+        matrices = " + ".join(f"{count:,}" for count in self.connections)
+        parts = f" = {matrices}" if len(self.connections) > 1 else ""
+        return "\n".join(
+            [
+                f"connections     {total:,}{parts}",
+                f"memory          {_size(self.bytes)}",
+                f"  connections   {_size(self.connection_bytes)}, {each:.0f} bytes each",
+                f"  units         {_size(self.unit_bytes)}",
+                f"  activities    {_size(self.activity_bytes)}",
+                f"  data          {_size(self.data_bytes)}",
+                f"a mini-batch    {self.flops / 1e6:,.1f} MFLOP",
+            ]
+        )
+
+
+def estimate(
+    units: Sequence[Units],
+    wirings: Sequence[Wiring],
+    algorithm: Algorithm,
+    optimizer: Optimizer,
+    *,
+    batch_size: int,
+    n_samples: int,
+    epochs: int,
+    data_bytes: int = 0,
+    itemsize: int = 4,
+) -> Estimate:
+    """Predict connections, memory and work of a run without making any of it.
+
+    Parameters
+    ----------
+    units : sequence of Units
+        Of all layers, the input included.
+    wirings : sequence of Wiring
+        One for every matrix of connections.
+    algorithm, optimizer
+        As in `train`.
+    batch_size, n_samples, epochs : int
+        As in `train`; together they say how many steps there are.
+    data_bytes : int
+        Of the training and validation data.
+    itemsize : {4, 8}
+        Bytes of a number: float32 or float64.
+    """
+    sizes = [layer.n for layer in units]
+    counts = tuple(wiring.count(*pair) for wiring, pair in zip(wirings, zip(sizes, sizes[1:])))
+    batch_size = min(batch_size, n_samples)
+    steps = epochs * -(-n_samples // batch_size)
+    born = BORN[steps > 2**16]
+    per_connection = PATTERN + TRANSPOSED + born + itemsize * (1 + optimizer.n_slots)
+    per_sample = itemsize * algorithm.activities(sizes)
+    pairs = sum(n_pre + n_post for n_pre, n_post in zip(sizes, sizes[1:]))
+    return Estimate(
+        connections=counts,
+        connection_bytes=per_connection * sum(counts),
+        unit_bytes=INDPTR * pairs + itemsize * (1 + optimizer.n_slots) * sum(sizes),
+        activity_bytes=per_sample * (batch_size + min(block_size(max(sizes)), n_samples)),
+        data_bytes=data_bytes,
+        flops=2 * algorithm.multiply_adds(counts) * batch_size,
+    )
+
+
+def _size(n_bytes: int) -> str:
+    for unit in ("bytes", "KiB", "MiB"):
+        if n_bytes < 1024:
+            return f"{n_bytes:,.4g} {unit}"
+        n_bytes /= 1024  # type: ignore[assignment]
+    return f"{n_bytes:,.4g} GiB"
