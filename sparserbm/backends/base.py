@@ -267,11 +267,20 @@ class Workspace:
     def __init__(self, backend: Backend):
         self.backend = backend
         self._flat: dict[str, Any] = {}
+        self._views: dict[tuple[str, int, int], Any] = {}
 
     def array(self, name: str, n_units: int, n_samples: int) -> Any:
         """An uninitialised (n_units, n_samples) array, the same memory for the same name."""
+        view = self._views.get((name, n_units, n_samples))
+        return self._view(name, n_units, n_samples) if view is None else view
+
+    def _view(self, name: str, n_units: int, n_samples: int) -> Any:
         size = n_units * n_samples
         flat = self._flat.get(name)
         if flat is None or flat.size < size:
             flat = self._flat[name] = self.backend.empty((size,))
-        return flat[:size].reshape(n_units, n_samples)
+            self._views.clear()  # they would keep the old memory alive
+        elif len(self._views) > 100:  # parts of large matrices have other lengths after every event
+            self._views.clear()
+        view = self._views[name, n_units, n_samples] = flat[:size].reshape(n_units, n_samples)
+        return view

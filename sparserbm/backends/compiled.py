@@ -1,12 +1,9 @@
-"""How the CPU kernels are compiled.
-
-A kernel is compiled at its first call and kept on disk. numba notices changes of the file that a kernel is written in,
-not of those that it calls into: after a change of `vectors` or `threads`, remove the ``__pycache__`` folders.
-"""
+"""How the CPU kernels are compiled: at their first call, and kept on disk."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -16,6 +13,12 @@ intrinsic: Any = _intrinsic  # numba's types describe the compiler's side of it
 
 # Reordering and fused multiply-adds are allowed; NaN and infinity stay, since diverging training must show.
 FAST = {"reassoc", "contract", "nsz", "arcp"}
+
+# numba compiles anew what the cache holds when the file of the function has changed, but not when a file has that the
+# function calls into: here all files of this folder count.
+SOURCES = tuple(
+    (path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in sorted(Path(__file__).parent.glob("*.py"))
+)
 
 
 def compiled(**options: Any) -> Callable:
@@ -28,8 +31,12 @@ def compiled(**options: Any) -> Callable:
 
     def wrap(function: Callable) -> Any:
         try:
-            return numba.njit(cache=True, **options)(function)
+            kernel = numba.njit(cache=True, **options)(function)
         except RuntimeError:  # neither the package folder nor HOME is writable
             return numba.njit(**options)(function)
+        file: Any = getattr(kernel._cache, "_cache_file", None)
+        if hasattr(file, "_source_stamp"):  # numba's own affair: another version may have another name for it
+            file._source_stamp = SOURCES
+        return kernel
 
     return wrap

@@ -130,7 +130,7 @@ class Model(ABC):
         }
 
     def copy(self, names: set[str] | None = None) -> Self:
-        """A twin that can be changed without changing this model; its connections have all slots, or those called so."""
+        """A twin that can be changed without changing this model; its connections have all slots, or some by name."""
         twin = type(self).__new__(type(self))
         twin.__dict__.update(self.__dict__)
         twin.connections = [layer.copy(names) for layer in self.connections]

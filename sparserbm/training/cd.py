@@ -141,7 +141,8 @@ class ContrastiveDivergence(Trainer):
         return model.backend.squared_error(data, mean)
 
     def _pair(self, name: str, n_units: int, n_samples: int) -> tuple[Any, Any]:
-        return tuple(self._arrays.array(f"{name} {what}", n_units, n_samples) for what in ("mean", "sample"))  # type: ignore[return-value]
+        array = self._arrays.array
+        return array(name + " mean", n_units, n_samples), array(name + " sample", n_units, n_samples)
 
     def evaluate(self, model: RBM, X: np.ndarray, y: np.ndarray | None) -> dict[str, float]:
         """Mean squared error of one reconstruction, from drawn hidden states as during training."""
