@@ -1,11 +1,14 @@
 """Networks and data so small that every answer can be worked out a second way.
 
-Nothing here calls a kernel: the answers come from dense NumPy in float64, or from writing out all states.
+No answer here comes from a kernel: they come from dense NumPy in float64, or from writing out all states.
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import numpy as np
+import pytest
 from scipy.special import expit, logsumexp
 from scipy.stats import chi2
 
@@ -38,6 +41,24 @@ def wired(backend, n_pre, n_post, count, seed=0, dtype="float64"):
     keys = np.sort(random.choice(n_pre * n_post, count, replace=False)).astype(np.int64)
     backend = get_backend(backend, dtype)
     return Connections(backend, Pattern.from_keys(n_pre, n_post, keys), random.normal(size=count))
+
+
+def gradient(coactivity, layer):
+    """What the library says at every connection of `layer`, part by part; NaN where it says nothing."""
+    found = np.full(len(layer), np.nan, layer.backend.dtype)
+    for part in layer.parts:
+        out = found[part.connections]
+        assert coactivity.at_connections(layer.backend, part, out) is out
+    return found
+
+
+@contextmanager
+def blocks_of(size):
+    """The library works on so many connections at a time; a small network then has many blocks instead of one."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("network.slots", "network.connections", "evolution.engine"):
+            patch.setattr(f"sparserbm.{module}.BLOCK", size)
+        yield
 
 
 # -- restricted Boltzmann machines -----------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ def idle(backend, penalty, optimizer, steps, start=START, layer=0):
     for step in range(steps):
         gradient = np.zeros(len(start))
         penalty.add_gradient(library, slots["weight"], gradient, layer, step)
-        optimizer.step(library, slots, "weight", gradient, step, 0)
+        optimizer.step(library, slots, "weight", slice(None), gradient, step, 0)
         penalty.shrink(library, slots["weight"], layer, step, optimizer.rate(step))
         rows.append(np.array(slots["weight"]))
     return np.array(rows)

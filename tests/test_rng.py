@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from problems import even
-from scipy.stats import chisquare
+from scipy.stats import chisquare, hypergeom
 
-from sparserbm.rng import DrawKey, Streams, absent_keys, distinct_ranks
+from sparserbm.rng import DrawKey, Streams, distinct_ranks
 
 FAIR = (1e-3, 1 - 1e-3)  # a p-value outside is either uneven or too even to be chance
 
@@ -92,42 +92,44 @@ def test_every_set_of_ranks_is_equally_likely(count):
     assert FAIR[0] < chisquare(list(found.values())).pvalue < FAIR[1]
 
 
-@given(st.integers(1, 60), st.data())
-def test_absent_keys_are_absent_distinct_and_counted(n_places, data):
-    present = np.array(sorted(data.draw(st.sets(st.integers(0, n_places - 1)))), dtype=np.int64)
-    count = data.draw(st.integers(0, n_places - len(present)))
-    keys = absent_keys(np.random.default_rng(1), present, n_places, count)
-    assert len(keys) == count
-    assert np.all(np.diff(keys) > 0)
-    assert not set(keys) & set(present)
-    assert set(keys) <= set(range(n_places))
+# -- large numbers of ranks, which are thinned out by ranks -----------------------------------------------------------
 
 
-def test_all_absent_places_can_be_taken():
-    assert absent_keys(np.random.default_rng(0), np.array([1, 2, 5]), 7, 4).tolist() == [0, 3, 4, 6]
-    assert absent_keys(np.random.default_rng(0), np.array([], dtype=np.int64), 3, 3).tolist() == [0, 1, 2]
+@given(st.integers(0, 1000), st.data())
+def test_large_numbers_of_ranks_are_distinct_sorted_and_counted(n_places, data):
+    count = data.draw(st.integers(0, n_places))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sparserbm.rng.LARGE", 100)
+        ranks = distinct_ranks(np.random.default_rng(data.draw(st.integers(0, 99))), n_places, count)
+    assert ranks.dtype == np.int64
+    assert len(ranks) == count
+    assert np.all(np.diff(ranks) > 0)
+    assert count == 0 or (ranks[0] >= 0 and ranks[-1] < n_places)
 
 
-@pytest.mark.parametrize("empty", [0, 6, 11])
-def test_the_one_empty_place_is_found(empty):
-    present = np.delete(np.arange(12), empty)
-    assert absent_keys(np.random.default_rng(0), present, 12, 1).tolist() == [empty]
+@pytest.mark.parametrize("count", [150, 400, 1000, 1600])
+def test_every_rank_of_many_is_equally_likely(monkeypatch, count):
+    monkeypatch.setattr("sparserbm.rng.LARGE", 100)
+    n, repeats = 2000, 300
+    generator = np.random.default_rng(41)
+    counts = np.zeros(n)
+    for _ in range(repeats):
+        ranks = distinct_ranks(generator, n, count)
+        assert len(ranks) == count
+        assert np.all(np.diff(ranks) > 0)
+        counts[ranks] += 1
+    share = count / n
+    assert FAIR[0] < even(counts, repeats * share * (1 - share) * n / (n - 1)) < FAIR[1]
 
 
-def test_a_full_layer_has_no_absent_place():
-    assert len(absent_keys(np.random.default_rng(0), np.arange(12), 12, 0)) == 0
-    with pytest.raises(ValueError, match="1 distinct numbers out of 0"):
-        absent_keys(np.random.default_rng(0), np.arange(12), 12, 1)
-
-
-@pytest.mark.parametrize("density", [0.01, 0.5, 0.95])
-def test_every_absent_place_is_equally_likely(density):
-    n, repeats = 2000, 200
-    present = np.sort(np.random.default_rng(3).choice(n, round(density * n), replace=False))
-    absent = np.setdiff1d(np.arange(n), present)
-    share, generator = 0.3, np.random.default_rng(29)
-    count = round(share * len(absent))
-    drawn = sum(np.bincount(absent_keys(generator, present, n, count), minlength=n) for _ in range(repeats))
-    assert drawn[present].sum() == 0
-    variance = repeats * share * (1 - share) * len(absent) / (len(absent) - 1)
-    assert FAIR[0] < even(drawn[absent], variance) < FAIR[1]
+@pytest.mark.parametrize("count", [400, 1600])
+def test_many_ranks_do_not_cling_together(monkeypatch, count):
+    """How many are in the lower half follows the hypergeometric distribution, as for any set without repetition."""
+    monkeypatch.setattr("sparserbm.rng.LARGE", 100)
+    generator = np.random.default_rng(43)
+    lower = [int(np.sum(distinct_ranks(generator, 2000, count) < 1000)) for _ in range(1000)]
+    law = hypergeom(2000, 1000, count)
+    edges = law.ppf(np.linspace(0, 1, 11)[1:-1])
+    expected = np.diff(law.cdf([-np.inf, *edges, np.inf]))
+    observed = np.bincount(np.searchsorted(edges, lower, side="left"), minlength=len(expected))
+    assert FAIR[0] < chisquare(observed, 1000 * expected).pvalue < FAIR[1]

@@ -130,7 +130,7 @@ def test_every_row_is_done_once_whoever_does_it():
     team = threads.Team(3)
     seen = np.zeros(1000)
     for repeat in range(2000):
-        team.wake()
+        assert team.ready() or team.state[threads.ALONE]
         count(team.state, 1 + repeat % (3 * threads.SHARES), seen)
     assert (seen == 2000).all()
 
@@ -147,6 +147,15 @@ def test_a_team_that_is_at_work_leaves_a_second_caller_alone():
     assert team.state[threads.TICKET] == 0
 
 
+def test_after_a_late_share_the_next_kernels_do_without_help():
+    count_rows()
+    from sparserbm.backends import threads
+
+    team = threads.Team(2)
+    team.state[threads.ALONE] = 2
+    assert [team.ready() for _ in range(4)] == [False, False, True, True]
+
+
 def test_workers_fall_asleep_and_wake():
     count = count_rows()
     from sparserbm.backends import threads
@@ -154,7 +163,7 @@ def test_workers_fall_asleep_and_wake():
     team = threads.Team(2)
     seen = np.zeros(10)
     for _ in range(3):
-        team.wake()
+        assert team.ready() or team.state[threads.ALONE]
         count(team.state, 4, seen)
         deadline = time.monotonic() + 10
         while team._sleeping[0].is_set() and time.monotonic() < deadline:
@@ -169,7 +178,7 @@ def _count_in_child(queue):
 
     empty = not threads._teams
     team = threads.team(2)
-    team.wake()
+    team.ready()
     count_rows()(team.state, 4, seen)
     queue.put((empty, float(seen.sum())))
 
@@ -182,7 +191,7 @@ def test_a_forked_child_makes_its_own_team():
     pytest.importorskip("numba")
     from sparserbm.backends import threads
 
-    threads.team(2).wake()
+    threads.team(2).ready()
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
     child = context.Process(target=_count_in_child, args=(queue,))

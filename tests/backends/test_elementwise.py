@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from problems import ACTIVATIONS, DERIVATIVES
 
@@ -109,6 +111,32 @@ def test_the_first_step_of_adam_has_the_size_of_the_learning_rate(backend):
     value, moments = np.zeros(2), (np.array([0.0, 0.3]), np.array([0.0, 0.09]))
     library.adam(value, *moments, np.array([0.3, 0.3]), np.array([1, 10**6]), 0.01, 0.9, 0.999, 1e-8)
     assert value == pytest.approx([-0.01, -0.01], rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64", "int32", "uint16", "uint32", "uint8"])
+@given(st.lists(st.booleans(), max_size=40), st.data())
+def test_zeros_come_in_where_so_many_of_the_kept_have_gone_by(backend, kind, keep, data):
+    """Against going through both lists by hand; the kept move bit for bit."""
+    keep = np.array(keep, bool)
+    before = np.array(sorted(data.draw(st.lists(st.integers(0, int(keep.sum())), max_size=20))), np.int32)
+    old = (np.arange(1, len(keep) + 1) * (-1.5 if kind.startswith("float") else 1)).astype(kind)
+    expected, kept = [], old[keep].tolist()
+    for place in range(len(kept) + 1):
+        expected += int(np.sum(before == place)) * [0] + kept[place : place + 1]
+    given_values = old.copy()
+    found = get_backend(backend).merged(old, keep, before)
+    assert found.tolist() == expected
+    assert found.dtype == kind
+    assert np.array_equal(old, given_values)
+    assert not np.shares_memory(found, old)
+
+
+def test_values_that_are_no_numbers_move_too(backend):
+    """NaN, infinity and the sign of a zero."""
+    old = np.array([np.nan, -0.0, np.inf, 1.0, -np.inf], np.float32)
+    keep = np.array([True, True, True, False, True])
+    found = get_backend(backend).merged(old, keep, np.array([0, 2, 4, 4], np.int32))
+    assert found.tobytes() == np.array([0, np.nan, -0.0, 0, np.inf, -np.inf, 0, 0], np.float32).tobytes()
 
 
 def test_a_workspace_gives_the_same_memory_again(backend):

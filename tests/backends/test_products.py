@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from problems import ACTIVATIONS, DERIVATIVES, wired
+from scipy import sparse
 
-from sparserbm.backends import Gate, SignedPair, get_backend
+from sparserbm.backends import Gate, Rows, SignedPair, get_backend
 from sparserbm.network.connections import Connections, Pattern
 from sparserbm.rng import DrawKey
 
@@ -146,3 +149,43 @@ def test_sigmoid_and_tanh_saturate_without_overflow(backend):
         for name, low in (("sigmoid", 0), ("tanh", -1)):
             out = connections.backend.spmm(connections, connections.weight, z, np.empty_like(z), activation=name)
             assert out[0] == pytest.approx([low, low, (low + 1) / 2, 1, 1], abs=1e-7)
+
+
+# -- columns ---------------------------------------------------------------------------------------------------------
+
+
+def assert_transposed(backend, n_pre, n_post, keys):
+    """Against SciPy, whose values here are the places of the connections in the list."""
+    pattern = Pattern.from_keys(n_pre, n_post, np.asarray(keys, np.int64))
+    library = get_backend(backend)
+    rows = Rows(library.asarray(pattern.indptr), library.asarray(pattern.pre), None)
+    found = library.transposed(rows, n_pre)
+    numbers = np.arange(len(pattern))
+    exact = sparse.csr_matrix((numbers, pattern.pre, pattern.indptr), shape=(n_post, n_pre)).tocsc()
+    assert library.to_numpy(found.indptr).tolist() == exact.indptr.tolist()
+    assert library.to_numpy(found.index).tolist() == exact.indices.tolist()
+    assert library.to_numpy(found.order).tolist() == exact.data.tolist()
+    assert (found.indptr.dtype, found.index.dtype, found.order.dtype) == (np.int64, np.int32, np.int32)
+    assert np.array_equal(rows.index, pattern.pre)  # the rows themselves stay what they are
+
+
+@given(st.integers(1, 9), st.integers(1, 7), st.data())
+def test_columns_are_those_of_scipy(backend, n_pre, n_post, data):
+    keys = data.draw(st.lists(st.integers(0, n_pre * n_post - 1), unique=True, max_size=40))
+    assert_transposed(backend, n_pre, n_post, sorted(keys))
+
+
+@pytest.mark.parametrize(
+    ("n_pre", "n_post", "keys"),
+    [
+        (5, 4, []),
+        (5, 4, [5, 7, 8, 10, 12, 13]),  # columns 1 and 4 are empty, so are rows 0 and 3
+        (5, 4, [2, 7, 12, 17]),  # one column has all
+        (1, 6, [0, 2, 5]),
+        (6, 1, [5]),
+        (4, 3, range(12)),
+        (700, 300, np.flatnonzero(np.random.default_rng(0).random(210_000) < 0.02)),
+    ],
+)
+def test_columns_that_are_empty_full_or_many(backend, n_pre, n_post, keys):
+    assert_transposed(backend, n_pre, n_post, keys)

@@ -1,23 +1,23 @@
 """The drop rule against a table worked out by hand, and what holds for any weights."""
 
-from types import MappingProxyType
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from problems import even
 
-from sparserbm.evolution.drop import ConnectionsView, SignedMagnitude, smallest
+from sparserbm.backends import get_backend
+from sparserbm.evolution.drop import ConnectionsView, SignedMagnitude, mark_nearest_zero
+from sparserbm.network.connections import Connections, Pattern
 
 # Three weights of zero, four positive, three negative.
 WEIGHTS = np.array([0.4, 0.0, -0.1, 0.9, -0.0, 0.05, -0.7, 0.2, -0.3, 0.0])
 
 
 def view(weight):
-    weight = np.asarray(weight)
-    index = np.arange(len(weight), dtype=np.int32)
-    return ConnectionsView(weight, index, index, index, MappingProxyType({}))
+    """One unit with a connection of each of these weights."""
+    pattern = Pattern.from_keys(max(len(weight), 1), 1, np.arange(len(weight)))
+    return ConnectionsView(Connections(get_backend("reference", "float64"), pattern, weight), step=0)
 
 
 def dropped(weight, count, seed=0):
@@ -98,9 +98,16 @@ def test_the_order_of_the_connections_does_not_matter():
     assert set(weight[dropped(weight, 15)]) == set(weight[order][dropped(weight[order], 15)])
 
 
-@given(st.lists(st.integers(-5, 5), max_size=30), st.integers(0, 35))
-def test_the_smallest_are_those_of_a_sort(values, count):
+@given(st.lists(st.integers(-5, 5), max_size=30), st.integers(0, 35), st.sampled_from([1.0, -1.0]))
+def test_the_nearest_to_zero_are_those_of_a_sort(values, count, sign):
+    """Of one sign; marks that were set before, here on the zeros, stay."""
     values = np.array(values, dtype=float)
-    chosen = smallest(values, count, np.random.default_rng(0), np.arange(len(values)))
-    assert len(chosen) == len(set(chosen)) == min(count, len(values))
-    assert sorted(values[chosen]) == sorted(values)[:count]
+    before, mark, sizes = values.copy(), values == 0, sign * values
+    mark_nearest_zero(mark, values, sign, count, np.random.default_rng(0))
+    assert mark[values == 0].all()
+    assert not mark[sizes < 0].any()
+    among = sizes[sizes > 0]
+    chosen = sizes[mark & (sizes > 0)]
+    assert len(chosen) == min(count, len(among))
+    assert sorted(chosen) == sorted(among)[:count]
+    assert np.array_equal(values, before)

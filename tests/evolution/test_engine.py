@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from problems import arrays_of, assert_same_bytes, tiny_mlp, tiny_rbm
+from problems import arrays_of, assert_same_bytes, blocks_of, tiny_mlp, tiny_rbm
 
 from sparserbm import SET, Cosine, Every, Evolution, Fresh, Normal, ReLU, Softmax, Window, ZeroBirth, core_view
 from sparserbm.evolution import Birth, Drop, Grow
-from sparserbm.evolution.engine import view_of
+from sparserbm.evolution.drop import ConnectionsView
+from sparserbm.network.slots import BLOCK
 from sparserbm.registry import parse, register, to_text
+from sparserbm.rng import distinct_ranks
 
 
 def layered(backend, density=0.3, seed=0):
@@ -75,6 +77,62 @@ def test_an_event_depends_on_seed_and_step_only(backend):
     third = layered(backend, seed=1)
     SET(zeta=0.3).evolve(third, None, 8)
     assert not np.array_equal(third.connections[0].pattern.keys, first.connections[0].pattern.keys)
+
+
+def numbers(layer):
+    """Place -> weight, step of birth, velocity; in the order of the connections."""
+    slots = [layer.slots[name].tolist() for name in ("weight", "born", "velocity")]
+    return list(zip(layer.pattern.keys.tolist(), *slots))
+
+
+def event_by_hand(rule, mlp, step):
+    """What `numbers` must give for the first layer after an event, from whole lists of places."""
+    layer, host = mlp.connections[0], mlp.streams.host
+    keys = layer.pattern.keys
+    room = layer.pattern.n_places - len(keys)
+    count = int(rule.zeta * len(keys)) if rule.allow_return else min(int(rule.zeta * len(keys)), room)
+    drop = rule.drop.select(ConnectionsView(layer, step), count, host("drop", step, 0))
+    absent = np.setdiff1d(np.arange(layer.pattern.n_places), keys[~drop] if rule.allow_return else keys)
+    grown = absent[distinct_ranks(host("grow", step, 0), len(absent), count)]
+    fan_in = np.bincount(np.append(keys[~drop], grown) // layer.n_pre, minlength=layer.n_post)
+    weight = rule.birth.draw(host("birth", step, 0), fan_in[grown // layer.n_pre], layer.n_pre, layer.weights_rule)
+    survivors = [line for line, gone in zip(numbers(layer), drop) if not gone]
+    newborn = [(key, w, step, 0.0) for key, w in zip(grown.tolist(), weight.astype(mlp.backend.dtype).tolist())]
+    return sorted(survivors + newborn)
+
+
+@pytest.mark.parametrize("block", [1, 7, BLOCK])
+@pytest.mark.parametrize("density", [0.1, 0.5, 0.95])
+@pytest.mark.parametrize(
+    "rule", ["set(0.4)", "set(0.4, birth=same(he_sparse), allow_return=False)", "set(0.6, birth=same(uniform_dense))"]
+)
+def test_an_event_in_blocks_is_the_event(backend, block, density, rule):
+    """Place for place and bit for bit what whole arrays would give; blocks of one row, of some, of all."""
+    rule, mlp = parse("evolution", rule), layered(backend, density)
+    for step in (3, 4, 65_536, 65_537):
+        expected = event_by_hand(rule, mlp, step)
+        with blocks_of(block):
+            report = rule.evolve(mlp, None, step)
+        layer = mlp.connections[0]
+        layer.pattern.check()
+        assert numbers(layer) == expected
+        assert report.grown == report.dropped == np.sum(np.asarray(layer.born) == step) > 0
+
+
+def test_ages_are_right_across_the_steps_that_two_bytes_can_tell(backend):
+    rbm = tiny_rbm(backend, 10, 10, density=0.4)
+    births = np.zeros(40, np.int64)
+    for step in (65_000, 65_535, 65_536, 65_600, 200_000):
+        before = dict(zip(rbm.matrix.pattern.keys.tolist(), births.tolist()))
+        report = SET(zeta=0.5, allow_return=False).evolve(rbm, None, step)
+        keys = rbm.matrix.pattern.keys.tolist()
+        dead = sorted(step - born for key, born in before.items() if key not in keys)
+        assert sorted(np.concatenate(report.ages).tolist()) == dead
+        assert len(dead) == 20
+        births = np.array([before.get(key, step) for key in keys])
+        assert rbm.matrix.born.tolist() == births.tolist()
+        assert rbm.matrix.born.dtype == (np.uint16 if step <= 65_535 else np.uint32)
+        assert ConnectionsView(rbm.matrix, step + 5).age.tolist() == (step + 5 - births).tolist()
 
 
 # -- places that were just emptied -----------------------------------------------------------------------------------
@@ -143,7 +201,7 @@ def test_every_layer_evolves_by_its_own_draws(backend):
 def test_a_drop_rule_cannot_write(backend):
     rbm = tiny_rbm(backend, 5, 4, density=0.5)
     rbm.matrix.slots["velocity"] = np.ones(10)
-    view = view_of(rbm.matrix, step=9)
+    view = ConnectionsView(rbm.matrix, step=9)
     assert view.age.tolist() == [9] * 10
     assert view.slots["velocity"].tolist() == [1] * 10
     for array in (view.weight, view.pre, view.post, view.age, view.slots["velocity"]):
@@ -174,8 +232,8 @@ class FirstPlaces(Grow):
 
     def propose(self, request, generator):
         if self.occupied:
-            return request.occupied[: request.count]
-        return np.setdiff1d(np.arange(request.n_pre * request.n_post), request.occupied)[: request.count]
+            return request.occupied.keys[: request.count]
+        return np.setdiff1d(np.arange(request.n_pre * request.n_post), request.occupied.keys)[: request.count]
 
 
 def test_a_rule_of_ones_own_works_by_its_text(backend):

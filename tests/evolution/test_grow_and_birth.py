@@ -8,10 +8,12 @@ from sparserbm import Fresh, HeSparse, Normal, RandomGrow, ZeroBirth
 from sparserbm.backends import get_backend
 from sparserbm.evolution import RewirePlan
 from sparserbm.evolution.grow import GrowRequest
+from sparserbm.network.connections import Pattern
 
 
 def propose(occupied, count, seed=0, n_pre=10, n_post=8):
-    request = GrowRequest(n_pre, n_post, np.asarray(occupied, np.int64), count, None, get_backend("reference"))
+    occupied = Pattern.from_keys(n_pre, n_post, np.asarray(occupied, np.int64))
+    request = GrowRequest(n_pre, n_post, occupied, count, None, get_backend("reference"))
     return RandomGrow().propose(request, np.random.default_rng(seed))
 
 

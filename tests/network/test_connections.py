@@ -1,15 +1,17 @@
-"""The pattern and its slots, under random rewirings, against a dictionary from place to values."""
+"""Connections and their slots, under random rewirings, against a dictionary from place to values."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import wired
+from problems import blocks_of, wired
 from scipy import sparse
 
 from sparserbm import FromScipy
 from sparserbm.backends import get_backend
+from sparserbm.evolution.drop import ConnectionsView
 from sparserbm.network.connections import Connections, Pattern
+from sparserbm.network.slots import BLOCK
 
 EXTRA = ("velocity", "first_moment")
 
@@ -17,7 +19,7 @@ EXTRA = ("velocity", "first_moment")
 @st.composite
 def rewirings(draw):
     """Sizes, occupied places, which of them stay, and absent places where others are born."""
-    n_pre, n_post = draw(st.integers(1, 6)), draw(st.integers(1, 5))
+    n_pre, n_post = draw(st.integers(1, 8)), draw(st.integers(1, 6))
     places = range(n_pre * n_post)
     keys = sorted(draw(st.sets(st.sampled_from(places))))
     keep = draw(st.lists(st.booleans(), min_size=len(keys), max_size=len(keys)))
@@ -46,12 +48,15 @@ def table(connections):
     }
 
 
+@pytest.mark.parametrize("block", [1, 7, BLOCK])
 @given(rewirings())
-def test_rewiring_moves_survivors_and_adds_newborns(backend, plan):
+def test_rewiring_moves_survivors_and_adds_newborns(backend, block, plan):
+    """Whatever the number of connections that are worked on at a time."""
     n_pre, n_post, keys, keep, grown = plan
     connections = build(backend, n_pre, n_post, keys)
     before = table(connections)
-    connections.rewire(keep, grown, np.arange(1.0, len(grown) + 1), step=123)
+    with blocks_of(block):
+        connections.rewire(keep, grown, np.arange(1.0, len(grown) + 1), step=123)
     connections.pattern.check()
     assert {len(array) for array in connections.slots.to_numpy().values()} <= {len(connections)}
     after = table(connections)
@@ -99,11 +104,12 @@ def test_both_directions_agree_after_a_rewire(backend, plan):
         ([1, 12], "increasing, distinct places of the layer"),
     ],
 )
-def test_impossible_plans_raise_and_change_nothing(backend, grown, message):
+@pytest.mark.parametrize("block", [1, BLOCK])
+def test_impossible_plans_raise_and_change_nothing(backend, block, grown, message):
     connections = build(backend, 4, 3, np.array([0, 4, 7, 8]))
     before = table(connections)
     keep = np.array([False, True, True, True])
-    with pytest.raises(ValueError, match=message):
+    with blocks_of(block), pytest.raises(ValueError, match=message):
         connections.rewire(keep, np.array(grown), np.ones(len(grown)), step=1)
     assert table(connections) == before
 
@@ -126,6 +132,27 @@ def test_a_weight_of_zero_is_a_connection(backend):
     assert len(connections.by_pre.index) == 6
 
 
+def test_a_large_rewire_is_the_same_in_blocks_of_any_size(backend):
+    """Bit for bit, indices included; many blocks lose all of their connections, others get many."""
+    n_pre, n_post, random = 60, 50, np.random.default_rng(4)
+    keys = np.flatnonzero(random.random(n_pre * n_post) < 0.4)
+    keep = (random.random(len(keys)) < 0.5) & (keys // 400 != 2)
+    absent = np.setdiff1d(np.arange(n_pre * n_post), keys[keep])
+    grown = absent[random.random(len(absent)) < np.where(absent // 400 == 4, 0.9, 0.05)]
+    found = []
+    for block in (7, 64, BLOCK):
+        connections = build(backend, n_pre, n_post, keys)
+        with blocks_of(block):
+            connections.rewire(keep, grown, np.arange(1.0, len(grown) + 1), step=123)
+            parts = connections.parts
+        slots = connections.slots.to_numpy()
+        index = np.concatenate([part.by_post.index for part in parts])
+        rows = np.concatenate([np.diff(part.by_post.indptr) for part in parts])
+        found.append([array.tobytes() for array in (connections.pattern.keys, index, rows, *slots.values())])
+    assert found[0] == found[1] == found[2]
+    assert connections.pattern.keys.tolist() == sorted([*keys[keep], *grown])
+
+
 def test_a_copy_shares_nothing_that_changes(backend):
     connections = build(backend, 4, 3, np.array([0, 4, 7, 8]))
     before = table(connections)
@@ -136,36 +163,28 @@ def test_a_copy_shares_nothing_that_changes(backend):
     assert table(connections) == before
 
 
-# -- patterns --------------------------------------------------------------------------------------------------------
+# -- ages ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_pattern_of_known_places():
-    pattern = Pattern.from_keys(4, 3, np.array([0, 2, 3, 8, 11]))  # unit 1 has no inputs
-    assert pattern.indptr.tolist() == [0, 3, 3, 5]
-    assert pattern.pre.tolist() == [0, 2, 3, 0, 3]
-    assert pattern.post.tolist() == [0, 0, 0, 2, 2]
-    assert pattern.keys.tolist() == [0, 2, 3, 8, 11]
-    assert pattern.fan_in().tolist() == [3, 0, 2]
-    assert pattern.fan_out().tolist() == [2, 0, 1, 2]
-    assert (len(pattern), pattern.n_places, pattern.density) == (5, 12, 5 / 12)
-
-
-@pytest.mark.parametrize(
-    ("indptr", "pre", "message"),
-    [
-        ([0, 1], [0], "does not describe 2 rows of 1"),
-        ([0, 1, 3], [0, 1], "does not describe"),
-        ([1, 1, 2], [0, 1], "does not describe"),
-        ([0, 2, 1], [0], "does not describe"),
-        ([0, 1, 2], [0, 3], "outside 0 to 2"),
-        ([0, 1, 2], [-1, 0], "outside 0 to 2"),
-        ([0, 2, 2], [1, 0], "not sorted and unique"),
-        ([0, 2, 2], [1, 1], "not sorted and unique"),
-    ],
-)
-def test_malformed_patterns_are_found(indptr, pre, message):
-    with pytest.raises(ValueError, match=message):
-        Pattern(3, 2, np.array(indptr), np.array(pre)).check()
+@pytest.mark.parametrize("block", [1, BLOCK])
+def test_the_step_of_birth_takes_more_bytes_when_it_needs_them(backend, block):
+    connections = wired(backend, 4, 3, 6)
+    born = dict.fromkeys(connections.pattern.keys.tolist(), 0)
+    assert connections.born.dtype == np.uint16
+    for number, step in enumerate((65_534, 65_535, 65_536, 65_537, 1_000_000)):
+        place = int(np.setdiff1d(np.arange(12), list(born))[number % 6])
+        gone = sorted(born)[number]
+        keep = connections.pattern.keys != gone
+        with blocks_of(block):
+            connections.rewire(keep, np.array([place]), np.ones(1), step)
+        born = {key: value for key, value in born.items() if key != gone} | {place: step}
+        assert connections.born.dtype == (np.uint16 if step <= 65_535 else np.uint32)
+        assert connections.pattern.keys.tolist() == sorted(born)
+        assert connections.born.tolist() == [born[key] for key in sorted(born)]
+        for now in (step, step + 1, 2_000_000):
+            age = ConnectionsView(connections, now).age
+            assert age.tolist() == [now - born[key] for key in sorted(born)]
+    assert len(set(born.values())) > 3
 
 
 # -- the edge to SciPy -----------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sparserbm.backends import get_backend
 from sparserbm.network.slots import Slots
@@ -40,17 +42,37 @@ def test_a_slot_is_made_of_zeros_once(backend):
     assert slots.ensure("velocity")[1] == 5
 
 
-def test_reordering_moves_every_slot(backend):
+def test_rewiring_moves_every_slot(backend):
     slots = filled(backend)
-    slots.reorder(np.array([2, -1, 0, -1]))
+    slots.rewire(np.array([True, False, True]), np.array([0, 2], np.int32))
     assert len(slots) == 4
-    assert slots["weight"].tolist() == [-1.0, 0.0, 0.5, 0.0]
-    assert slots["born"].tolist() == [9, 0, 0, 0]
+    assert slots["weight"].tolist() == [0.0, 0.5, -1.0, 0.0]
+    assert slots["born"].tolist() == [0, 0, 9, 0]
+    assert slots["weight"].dtype == np.float32
     assert slots["born"].dtype == np.int32
-    slots.reorder(np.array([], dtype=np.int64))
+    slots.rewire(np.zeros(4, bool), np.array([], dtype=np.int32))
+    assert len(slots) == 0
     assert slots["weight"].shape == (0,)
-    slots.reorder(np.array([-1, -1]))
+    slots.rewire(np.array([], dtype=bool), np.array([0, 0], np.int32))
     assert slots["born"].tolist() == [0, 0]
+    assert slots["weight"].tolist() == [0.0, 0.0]
+
+
+@given(st.lists(st.booleans(), max_size=40), st.data())
+def test_newborns_with_zeros_come_where_so_many_of_the_kept_have_gone_by(backend, keep, data):
+    """Against going through both lists by hand."""
+    keep = np.array(keep, bool)
+    before = np.array(sorted(data.draw(st.lists(st.integers(0, int(keep.sum())), max_size=20))), np.int32)
+    old = np.arange(1, len(keep) + 1)
+    expected, kept = [], old[keep].tolist()
+    for place in range(len(kept) + 1):
+        expected += int(np.sum(before == place)) * [0] + kept[place : place + 1]
+    slots = Slots(get_backend(backend), len(keep))
+    slots["weight"], slots["velocity"], slots["born"] = old.astype(float), -old.astype(float), old.astype(np.uint16)
+    slots.rewire(keep, before)
+    assert slots["weight"].tolist() == slots["born"].tolist() == expected
+    assert slots["velocity"].tolist() == [-value for value in expected]
+    assert (len(slots), slots["weight"].dtype, slots["born"].dtype) == (len(expected), np.float32, np.uint16)
 
 
 def test_a_copy_is_its_own(backend):

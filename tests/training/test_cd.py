@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from problems import exact_loss, finite_differences, parameters, states, stripes, tiny_rbm
+from problems import exact_loss, finite_differences, gradient, parameters, states, stripes, tiny_rbm
 from scipy.special import expit
 
 from sparserbm import CD, Bernoulli, FromScipy, Gaussian
@@ -14,13 +14,13 @@ N_CHAINS = 60_000
 ERROR = 5 * 0.5 / np.sqrt(N_CHAINS)  # five standard errors of a mean of zeros and ones
 
 
-def gradient(rbm, rule, data, steps=1, trainer=None):
+def gradients(rbm, rule, data, steps=1, trainer=None):
     """Gradients of the weights, visible and hidden biases after `steps` mini-batches of the same data."""
     trainer = trainer or rule.start(rbm, data, len(data))
     batch = Batch(rbm.backend.asarray(np.ascontiguousarray(data.T)), None, 0)
     for step in range(steps):
         found = trainer.signals(rbm, batch, Streams(9).draws("activities", step))
-    weight = found.coactivity[0].at_connections(rbm.backend, rbm.matrix, np.full(len(rbm.matrix), np.nan))
+    weight = gradient(found.coactivity[0], rbm.matrix)
     biases = [
         rbm.backend.row_sums([(sign / a.shape[1], a) for sign, a in terms], np.full(a.shape[0], np.nan))
         for terms in found.biases
@@ -70,7 +70,7 @@ def expected(rbm, start, rule):
 def test_gradients_are_expectations_over_all_states(backend, rule):
     rbm, start = tiny_rbm(backend, scale=2.5), np.array([1.0, 0.0, 1.0, 1.0])
     rbm.step = 1  # so that the visible biases stay what they are
-    found = gradient(rbm, rule, np.tile(start, (N_CHAINS, 1)))
+    found = gradients(rbm, rule, np.tile(start, (N_CHAINS, 1)))
     for sampled, exact in zip(found, expected(rbm, start, rule)):
         assert_allclose(sampled, exact, atol=1.5 * ERROR)
 
@@ -81,7 +81,7 @@ def test_with_certain_hidden_states_nothing_is_left_to_chance(backend):
     rbm.step = 1
     rbm.biases[1]["bias"] = np.array([60.0, -60.0, 60.0])
     data = stripes(30, side=3)[:, :6]
-    weight, visible, hidden, found = gradient(rbm, CD(), data)
+    weight, visible, hidden, found = gradients(rbm, CD(), data)
     w, a, b = parameters(rbm)
     h0 = np.tile([1.0, 0.0, 1.0], (30, 1))
     v1 = expit(h0 @ w.T + a)
@@ -97,7 +97,7 @@ def test_long_chains_follow_the_slope_of_the_likelihood(backend):
     rbm = tiny_rbm(backend, 4, 3, density=0.8, scale=0.7)
     rbm.step = 1
     data = np.tile(stripes(8, side=2), (2500, 1))
-    found = gradient(rbm, CD(k=30, negative="sample"), data)
+    found = gradients(rbm, CD(k=30, negative="sample"), data)
     for sampled, values in zip(found, (rbm.matrix.weight, rbm.visible_bias, rbm.hidden_bias)):
         assert_allclose(
             sampled, finite_differences(values, lambda: exact_loss(rbm, data)), atol=5 * 0.5 / np.sqrt(20_000)
@@ -110,7 +110,7 @@ def test_persistent_chains_follow_it_after_many_batches(backend):
     rbm.step = 1
     data = np.tile([[1.0, 0.0, 1.0, 1.0]], (20_000, 1))
     slopes = finite_differences(rbm.matrix.weight, lambda: exact_loss(rbm, data))
-    short, long = (gradient(rbm, CD(persistent=True), data, steps=steps)[0] for steps in (1, 30))
+    short, long = (gradients(rbm, CD(persistent=True), data, steps=steps)[0] for steps in (1, 30))
     error = 5 * 0.5 / np.sqrt(20_000)
     assert np.abs(short - slopes).max() > 4 * error
     assert_allclose(long, slopes, atol=error)
@@ -121,7 +121,7 @@ def test_a_sparse_step_is_a_dense_step_at_its_places(backend):
     full.matrix.slots["weight"] = sparse.matrix.to_dense().ravel()
     full.biases = [slots.copy() for slots in sparse.biases]
     for rule in (CD(k=2), CD(negative="sample"), CD(persistent=True)):
-        found, dense = (gradient(rbm, rule, stripes(40, side=3)[:, :6]) for rbm in (sparse, full))
+        found, dense = (gradients(rbm, rule, stripes(40, side=3)[:, :6]) for rbm in (sparse, full))
         assert_allclose(found[0], dense[0][sparse.matrix.pattern.keys], rtol=1e-10, atol=1e-13)
         assert_allclose(found[1], dense[1], rtol=1e-10, atol=1e-13)
 
@@ -134,16 +134,16 @@ def test_persistent_chains_go_on_and_come_back(backend):
     rule = CD(persistent=True)
     one, two = rule.start(rbm, data, 12), rule.start(rbm, data, 12)
     assert one.state() == {}
-    gradient(rbm, rule, data, trainer=one)
+    gradients(rbm, rule, data, trainer=one)
     stored = {name: array.copy() for name, array in one.state().items()}
     assert stored["chains"].shape == (3, 12)
     assert set(np.unique(stored["chains"])) <= {0.0, 1.0}
     two.restore(stored)
     # other data, fewer of them: the chains are those of before all the same
-    later = [gradient(rbm, rule, 1 - data[:5], trainer=trainer)[0] for trainer in (one, two)]
+    later = [gradients(rbm, rule, 1 - data[:5], trainer=trainer)[0] for trainer in (one, two)]
     assert np.array_equal(*later)
     assert one.state()["chains"].shape == (3, 12)
-    fresh = gradient(rbm, rule, 1 - data[:5])[0]
+    fresh = gradients(rbm, rule, 1 - data[:5])[0]
     assert not np.array_equal(fresh, later[0])
 
 
@@ -203,7 +203,7 @@ def test_the_chain_of_gaussian_units_matches_their_energy(backend):
     data = np.random.default_rng(0).normal(size=(30, 4))
     w, a, _ = parameters(rbm)
     h0 = np.tile([1.0, 0.0, 1.0], (30, 1))
-    weight, visible, *_ = gradient(rbm, CD(), data)
+    weight, visible, *_ = gradients(rbm, CD(), data)
     dense = (h0 @ w.T + a - data).T @ h0 / 0.25 / 30
     assert_allclose(weight, dense.T.ravel(), rtol=1e-9, atol=1e-12)
     assert_allclose(visible, (h0 @ w.T + a - data).mean(axis=0) / 0.25, rtol=1e-9)
@@ -216,7 +216,7 @@ def test_the_pattern_may_come_from_elsewhere(backend):
     matrix.data[:] = 0
     assert FromScipy(matrix).pattern(6, 5, np.random.default_rng(0)).keys.tolist() == rbm.matrix.pattern.keys.tolist()
     rbm.matrix.slots["weight"] = matrix.data
-    weight, *_ = gradient(rbm, CD(), stripes(40, side=3)[:, :6])
+    weight, *_ = gradients(rbm, CD(), stripes(40, side=3)[:, :6])
     assert len(weight) == 12
     assert weight.any()
 

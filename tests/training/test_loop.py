@@ -131,12 +131,18 @@ def test_threads_change_no_byte(monkeypatch, rule):
     numba = pytest.importorskip("numba")
     if numba.config.NUMBA_NUM_THREADS < 2:
         pytest.skip("one thread is all there is")
-    monkeypatch.setattr("sparserbm.backends.numpy_backend.PARALLEL_FROM", 0)
-    models = []
+    from sparserbm.backends import threads as sharing
+
+    monkeypatch.setattr("sparserbm.backends.numpy_backend.SHARE", 1)
+    state = sharing.team(2).state
+    state[sharing.ALONE] = 0  # no rest from what came before
+    models, tickets = [], [int(state[sharing.TICKET])]
     for threads in (1, 2):
         rbm = rbm_of(get_backend("numpy", threads=threads))
         train(rbm, stripes(45), rule, epochs=3, batch_size=20, optimizer=SGD(0.1, momentum=0.9), evolution=SET(0.3))
         models.append(rbm)
+        tickets.append(int(state[sharing.TICKET]))
+    assert tickets[0] == tickets[1] < tickets[2]  # kernels were shared, and only in the second run
     assert_same_bytes(*models)
 
 
@@ -220,7 +226,7 @@ class Watching(Grow):
     def propose(self, request, generator):
         everywhere = np.arange(request.n_pre * request.n_post)
         self.seen.append(np.array(request.coactivity.at_places(request.backend, everywhere)))
-        return np.setdiff1d(everywhere, request.occupied)[: request.count]
+        return np.setdiff1d(everywhere, request.occupied.keys)[: request.count]
 
 
 @pytest.mark.parametrize("when", ["every(epochs=1)", "every(steps=1)"])

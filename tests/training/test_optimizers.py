@@ -20,7 +20,7 @@ def run(backend, optimizer, gradients=GRADIENTS, born=None, first_step=0, start=
         slots["born"] = np.array(born, np.int32)
     rows = []
     for step, gradient in enumerate(gradients, start=first_step):
-        optimizer.step(library, slots, "weight", gradient.copy(), step, start)
+        optimizer.step(library, slots, "weight", slice(None), gradient.copy(), step, start)
         rows.append(np.array(slots["weight"]))
     return np.array(rows), slots
 
@@ -80,6 +80,28 @@ def test_the_age_of_a_connection_counts_from_its_birth(backend):
 def test_an_optimizer_that_starts_later_counts_from_its_start(backend):
     rows, _ = run(backend, Adam(0.01), born=[0, 0, 40], first_step=50, start=50)
     assert_allclose(rows[-1], adam_by_hand(GRADIENTS, range(1, 6)), rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "optimizer", [SGD(0.1), SGD(0.1, momentum=0.9), SGD(0.1, momentum="linear(0, 0.8, 4)", nesterov=True), Adam(0.01)]
+)
+def test_a_part_is_updated_as_the_whole_is(backend, optimizer):
+    """And nothing outside of it: neither values nor slots."""
+    born = [0, 10**5, 10**5 - 2]
+    whole, expected = run(backend, optimizer, born=born, first_step=10**5)
+    library = get_backend(backend, "float64")
+    slots = Slots(library, 3)
+    slots["weight"], slots["born"] = np.zeros(3), np.array(born, np.int32)
+    for step, gradient in enumerate(GRADIENTS, start=10**5):
+        for part in (slice(0, 0), slice(1, 3), slice(0, 1)):
+            outside = np.delete(np.arange(3), part)
+            before = {name: array[outside].copy() for name, array in slots.to_numpy().items()}
+            optimizer.step(library, slots, "weight", part, gradient[part].copy(), step, 0)
+            assert all(np.array_equal(slots[name][outside], array) for name, array in before.items())
+        assert_allclose(slots["weight"], whole[step - 10**5], rtol=1e-12)
+    assert list(slots) == list(expected)
+    for name, array in expected.to_numpy().items():
+        assert_allclose(slots[name], array, rtol=1e-12)
 
 
 @pytest.mark.parametrize(
