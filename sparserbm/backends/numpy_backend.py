@@ -12,7 +12,7 @@ from sparserbm.backends import numba_draws as draws
 from sparserbm.backends import numba_kernels as kernels
 from sparserbm.backends.base import ACTIVATIONS, Gate, RowIndexed, Rows, SignedPair
 from sparserbm.backends.reference import ReferenceBackend
-from sparserbm.backends.threads import SHARES, team
+from sparserbm.backends.threads import MOST, team
 from sparserbm.rng import DrawKey
 
 # Multiply-adds that make a share worth its while, about 5 microseconds; elementwise work counts by this factor.
@@ -50,7 +50,7 @@ class NumpyBackend(ReferenceBackend):
         if self.threads == 1 or work < 2 * SHARE:
             return self._alone, 1
         helpers = team(self.threads)
-        return (helpers.state, min(SHARES * self.threads, work // SHARE)) if helpers.ready() else (self._alone, 1)
+        return (helpers.state, min(work // SHARE, MOST)) if helpers.ready() else (self._alone, 1)
 
     def _product(
         self,

@@ -3,10 +3,11 @@
 Waking a sleeping thread takes 100 to 200 microseconds, as long as a product over a mini-batch. So the workers of a team
 wait for the next kernel in compiled code, without Python's lock, and fall asleep only after a while without work.
 
-A kernel's rows are cut into shares that whoever is free takes next: a worker that is asleep or interrupted delays
-nobody. Every share goes through the very same machine code, whatever the number of threads: numba's own parallel loops
-compile the body a second time, and measured results differed in the last bit between one thread and two. Nor is there a
-threading layer to crash in a forked child.
+A kernel's rows are cut into shares. Every thread begins with its own part of them, the same in every kernel, since what
+it writes stays in its cache; then it takes from the others, so that a worker that is asleep delays nobody. Every share
+goes through the very same machine code, whatever the number of threads: numba's own parallel loops compile the body a
+second time, and measured results differed in the last bit between one thread and two. Nor is there a threading layer to
+crash in a forked child.
 """
 
 from __future__ import annotations
@@ -23,15 +24,17 @@ from numba.core import cgutils
 
 from sparserbm.backends.compiled import compiled, intrinsic
 
-# Words of a team's state, each on its own line of the cache; the bounds of the shares follow.
-BUSY, TICKET, DONE, ALONE, TASK, ARGUMENTS, BOUNDS = range(0, 56, 8)
+# Words of a team's state, each on its own line of the cache. The tickets of all threads follow, then the bounds of all
+# shares.
+LINE = 8
+BUSY, DONE, ALONE, RETREAT, THREADS, N_SHARES, TASK, ARGUMENTS, FIRST = range(0, 9 * LINE, LINE)
 LEFT = (1 << 16) - 1  # lower bits of a ticket: shares that nobody has taken yet; the upper ones count kernels
-SHARES = 4  # for each thread: small enough to even out interruptions, few enough not to count
+MOST = 1024  # shares of one kernel
 PATIENCE = 20_000  # pauses without work before a worker goes to sleep, about half a millisecond
-# A share that is late by so many pauses, about 100 microseconds, was interrupted: the cores have other things to do.
-# Waiting for it costs milliseconds, so the kernels that follow do without help for a while.
-LATE = 4_000
-RETREAT = 1_000
+# A share that is late by so many pauses, about 400 microseconds, was interrupted: the cores have other things to do.
+# Waiting for it costs milliseconds, so some of the kernels that follow do without help: more, if it happens again.
+LATE = 20_000
+SHORTEST, LONGEST = 32, 2048  # kernels
 
 
 # -- what numba has no word for ----------------------------------------------------------------------------------
@@ -166,9 +169,10 @@ def share_rows(state, shares, indptr, task, arguments):
     if not _helped(state, shares):
         _call(task, 0, n, arguments)
         return
-    state[BOUNDS], state[BOUNDS + shares] = 0, n
+    bounds = state[FIRST + LINE * state[THREADS] :]
+    bounds[0], bounds[shares] = 0, n
     for k in range(1, shares):
-        state[BOUNDS + k] = _first_at_least(indptr, total * k // shares)
+        bounds[k] = _first_at_least(indptr, total * k // shares)
     _share(state, shares, task, arguments)
 
 
@@ -178,8 +182,9 @@ def share_range(state, shares, n, task, arguments):
     if not _helped(state, shares):
         _call(task, 0, n, arguments)
         return
+    bounds = state[FIRST + LINE * state[THREADS] :]
     for k in range(shares + 1):
-        state[BOUNDS + k] = n * k // shares
+        bounds[k] = n * k // shares
     _share(state, shares, task, arguments)
 
 
@@ -191,38 +196,59 @@ def _helped(state, shares):
 
 @compiled()
 def _share(state, shares, task, arguments):
-    state[TASK], state[ARGUMENTS], state[DONE] = task, arguments, 0
-    _add(state, TICKET, LEFT + 1 + shares)
-    while _took_a_share(state):
-        pass
+    state[TASK], state[ARGUMENTS], state[N_SHARES], state[DONE] = task, arguments, shares, 0
+    for thread in range(state[THREADS]):
+        _add(state, FIRST + LINE * thread, LEFT + 1 + _end(state, thread) - _end(state, thread - 1))
+    _worked(state, 0)
     pauses = 0
     while _load(state, DONE) < shares:
         _pause()
         pauses += 1
     if pauses > LATE:
-        state[ALONE] = RETREAT
+        state[ALONE] = state[RETREAT]
+        state[RETREAT] = min(2 * state[RETREAT], LONGEST)
+    elif state[RETREAT] > SHORTEST:
+        state[RETREAT] -= 1
     _add(state, BUSY, -1)
 
 
 @compiled()
-def _took_a_share(state):
-    ticket = _load(state, TICKET)
-    if ticket & LEFT == 0:
+def _end(state, thread):
+    """Where the shares of a thread end and those of the next begin."""
+    return state[N_SHARES] * (thread + 1) // state[THREADS]
+
+
+@compiled()
+def _worked(state, thread):
+    """Take shares until there are none left, one's own first; whether there was any."""
+    worked = False
+    for other in range(thread, thread + state[THREADS]):
+        while _took_a_share(state, other % state[THREADS]):
+            worked = True
+    return worked
+
+
+@compiled()
+def _took_a_share(state, owner):
+    place = FIRST + LINE * owner
+    ticket = _load(state, place)
+    left = ticket & LEFT
+    if left == 0:
         return False
-    if _exchange(state, TICKET, ticket, ticket - 1):
-        k = (ticket & LEFT) - 1
+    if _exchange(state, place, ticket, ticket - 1):
         # The kernel cannot end before this share is done: what is read here belongs to it.
-        _call(state[TASK], state[BOUNDS + k], state[BOUNDS + k + 1], state[ARGUMENTS])
+        k = FIRST + LINE * state[THREADS] + _end(state, owner) - left
+        _call(state[TASK], state[k], state[k + 1], state[ARGUMENTS])
         _add(state, DONE, 1)
     return True
 
 
 @compiled()
-def _serve(state):
+def _serve(state, thread):
     """The life of a worker until there was nothing to do for a while."""
     idle = 0
     while idle < PATIENCE:
-        if _took_a_share(state):
+        if _worked(state, thread):
             idle = 0
         else:
             _pause()
@@ -240,12 +266,14 @@ class Team:
 
     def __init__(self, threads: int):
         self.threads = threads
-        self.state = np.zeros(BOUNDS + SHARES * threads + 1, dtype=np.int64)
+        self.state = np.zeros(FIRST + LINE * threads + MOST + 1, dtype=np.int64)
+        self.state[RETREAT], self.state[THREADS] = SHORTEST, threads
         self._sleeping: list[threading.Event] = []
-        for number in range(threads - 1):
+        for number in range(1, threads):
             waking = threading.Event()
             self._sleeping.append(waking)
-            threading.Thread(target=self._live, args=(waking,), name=f"sparserbm-{number}", daemon=True).start()
+            name = f"sparserbm-{number}"
+            threading.Thread(target=self._live, args=(number, waking), name=name, daemon=True).start()
 
     def ready(self) -> bool:
         """Whether to ask for help with the next kernel; wakes the workers that are asleep, for a later one."""
@@ -257,9 +285,9 @@ class Team:
                 waking.set()
         return True
 
-    def _live(self, waking: threading.Event) -> None:
+    def _live(self, number: int, waking: threading.Event) -> None:
         while waking.wait():
-            _serve(self.state)
+            _serve(self.state, number)
             waking.clear()
 
 

@@ -131,7 +131,7 @@ def test_every_row_is_done_once_whoever_does_it():
     seen = np.zeros(1000)
     for repeat in range(2000):
         assert team.ready() or team.state[threads.ALONE]
-        count(team.state, 1 + repeat % (3 * threads.SHARES), seen)
+        count(team.state, 1 + repeat % (12), seen)
     assert (seen == 2000).all()
 
 
@@ -144,7 +144,7 @@ def test_a_team_that_is_at_work_leaves_a_second_caller_alone():
     seen = np.zeros(10)
     count(team.state, 4, seen)
     assert (seen == 1).all()
-    assert team.state[threads.TICKET] == 0
+    assert team.state[threads.FIRST] == 0
 
 
 def test_after_a_late_share_the_next_kernels_do_without_help():
