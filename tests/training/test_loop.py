@@ -136,12 +136,12 @@ def test_threads_change_no_byte(monkeypatch, rule):
     monkeypatch.setattr("sparserbm.backends.numpy_backend.SHARE", 1)
     state = sharing.team(2).state
     state[sharing.ALONE] = 0  # no rest from what came before
-    models, tickets = [], [int(state[sharing.TICKET])]
+    models, tickets = [], [int(state[sharing.FIRST])]
     for threads in (1, 2):
         rbm = rbm_of(get_backend("numpy", threads=threads))
         train(rbm, stripes(45), rule, epochs=3, batch_size=20, optimizer=SGD(0.1, momentum=0.9), evolution=SET(0.3))
         models.append(rbm)
-        tickets.append(int(state[sharing.TICKET]))
+        tickets.append(int(state[sharing.FIRST]))
     assert tickets[0] == tickets[1] < tickets[2]  # kernels were shared, and only in the second run
     assert_same_bytes(*models)
 
