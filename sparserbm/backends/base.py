@@ -220,6 +220,27 @@ class Backend(ABC):
         """``log(1 + exp(x))``, without overflow; `out` may be `x`."""
 
     @abstractmethod
+    def softmax(self, z: Any) -> Any:
+        """Turn total inputs (n_units, n_samples) into probabilities that sum to 1 over the units, in place."""
+
+    @abstractmethod
+    def class_error(self, output: Any, y: Any, delta: Any, smallest: float) -> tuple[Any, Any]:
+        """Cross-entropy of classes: ``delta = output - one_hot(y)``, and two sums over the samples.
+
+        Parameters
+        ----------
+        output, delta : (n_classes, n_samples)
+        y : (n_samples,) int64
+        smallest : float
+            Smaller probabilities count as this one.
+
+        Returns
+        -------
+        (scalar, scalar)
+            ``-log(output[y])``, and for how many samples the largest output is that of their class.
+        """
+
+    @abstractmethod
     def gate(self, activation: str, activity: Any, values: Any) -> Any:
         """``values *= f'(z)`` for the activation f that gave `activity`, in place (see `Gate`)."""
 

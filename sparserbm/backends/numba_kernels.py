@@ -233,6 +233,43 @@ def softplus(state, shares, x, out):
 
 
 @compiled(fastmath=FAST)
+def softmax(z):
+    """Row by row, so that the loops go along the samples; the scratch rows are as long as one activity."""
+    largest, total = z[0].copy(), np.zeros_like(z[0])
+    for row in range(1, z.shape[0]):
+        values = z[row]
+        for c in range(values.size):
+            # Compared this way round, NaN wins and spreads.
+            largest[c] = largest[c] if values[c] <= largest[c] else values[c]
+    for row in range(z.shape[0]):
+        values = z[row]
+        for c in range(values.size):
+            values[c] = exponential(values[c] - largest[c])
+            total[c] += values[c]
+    for row in range(z.shape[0]):
+        values = z[row]
+        for c in range(values.size):
+            values[c] /= total[c]
+
+
+@compiled()
+def class_error(output, y, delta, smallest):
+    loss, correct = 0.0, 0
+    for row in range(output.shape[0]):
+        delta[row] = output[row]
+    for c in range(y.size):
+        best = 0
+        for row in range(1, output.shape[0]):
+            if output[row, c] > output[best, c]:
+                best = row
+        hit = output[y[c], c]
+        loss -= math.log(smallest if hit < smallest else hit)
+        correct += best == y[c]
+        delta[y[c], c] -= output.dtype.type(1.0)
+    return loss, correct
+
+
+@compiled(fastmath=FAST)
 def squared_error(a, b):
     total = 0.0
     for row in range(a.shape[0]):

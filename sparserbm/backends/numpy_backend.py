@@ -129,6 +129,13 @@ class NumpyBackend(ReferenceBackend):
         kernels.softplus(*self._shared(DRAW * x.size), x.reshape(-1), out.reshape(-1))
         return out
 
+    def softmax(self, z: Any) -> Any:
+        kernels.softmax(z)
+        return z
+
+    def class_error(self, output: Any, y: Any, delta: Any, smallest: float) -> tuple[Any, Any]:
+        return kernels.class_error(output, y, delta, smallest)
+
     def gate(self, activation: str, activity: Any, values: Any) -> Any:
         kernels.gate(values.reshape(-1), ACTIVATIONS.index(activation), activity.reshape(-1))
         return values

@@ -100,6 +100,19 @@ class ReferenceBackend(Backend):
         out[...] = np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
         return out
 
+    def softmax(self, z: Any) -> Any:
+        z -= z.max(axis=0, keepdims=True)
+        np.exp(z, out=z)
+        z /= z.sum(axis=0, keepdims=True)
+        return z
+
+    def class_error(self, output: Any, y: Any, delta: Any, smallest: float) -> tuple[Any, Any]:
+        columns = np.arange(output.shape[1])
+        hit = output[y, columns]
+        delta[...] = output
+        delta[y, columns] -= 1
+        return -np.log(np.maximum(hit, smallest)).sum(dtype=float), (output.argmax(axis=0) == y).sum()
+
     def gate(self, activation: str, activity: Any, values: Any) -> Any:
         values *= derivative(activation, activity)
         return values

@@ -89,7 +89,7 @@ class MLP(Model):
             out = workspace.array(f"activity {n}", units.n, x.shape[1])
             self.backend.spmm(layer, layer.weight, activities[-1], out, self.biases[n]["bias"], units.activation)
             if isinstance(units, Softmax):
-                units.normalise(self.backend, out)
+                self.backend.softmax(out)
             activities.append(out)
         return activities
 

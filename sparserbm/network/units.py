@@ -162,11 +162,3 @@ class Softmax(Units):
     """One of n states: ``exp(z_j) / sum_k exp(z_k)``; the output layer of a classifier."""
 
     activation: ClassVar[str] = "linear"
-
-    def normalise(self, backend: Backend, z: Any) -> Any:
-        """Turn total inputs (n, n_samples) into probabilities, in place."""
-        xp = backend.xp
-        z -= z.max(axis=0, keepdims=True)
-        xp.exp(z, out=z)
-        z /= z.sum(axis=0, keepdims=True)
-        return z

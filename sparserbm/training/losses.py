@@ -65,14 +65,11 @@ class CrossEntropy(Loss):
         )
 
     def value_and_delta(self, backend: Backend, model: MLP, output: Any, y: Any, delta: Any) -> dict[str, Any]:
+        if isinstance(model.output, Softmax):
+            loss, correct = backend.class_error(output, y, delta, SMALLEST)
+            return {"loss": loss, "accuracy": correct}
         xp = backend.xp
         delta[...] = output
-        if isinstance(model.output, Softmax):
-            columns = xp.arange(output.shape[1])
-            hit = output[y, columns]
-            delta[y, columns] -= 1
-            correct = (output.argmax(axis=0) == y).sum()
-            return {"loss": -xp.log(xp.maximum(hit, SMALLEST)).sum(dtype=float), "accuracy": correct}
         delta -= y
         logs = y * xp.log(xp.maximum(output, SMALLEST)) + (1 - y) * xp.log(xp.maximum(1 - output, SMALLEST))
         correct = ((output > 0.5) == (y > 0.5)).all(axis=0).sum()

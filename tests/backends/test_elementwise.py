@@ -148,3 +148,28 @@ def test_a_workspace_gives_the_same_memory_again(backend):
     assert np.shares_memory(whole, part)
     assert not np.shares_memory(whole, workspace.array("y", 4, 10))
     assert workspace.array("x", 4, 11).shape == (4, 11)
+
+
+@pytest.mark.parametrize("n", [1, 7, 33])
+def test_class_error_against_its_definition(backend, n):
+    library, random = get_backend(backend, "float64"), np.random.default_rng(n)
+    z = random.normal(size=(5, n)) * 4
+    output = library.softmax(z.copy())
+    assert_allclose(output, np.exp(z) / np.exp(z).sum(axis=0), rtol=1e-12)
+    y, delta = random.integers(0, 5, n), np.empty_like(output)
+    loss, correct = library.class_error(output, y, delta, 1e-30)
+    assert_allclose(loss, -np.log(output[y, np.arange(n)]).sum(), rtol=1e-12)
+    assert correct == (z.argmax(axis=0) == y).sum()
+    assert_allclose(delta, output - (np.arange(5)[:, None] == y), rtol=1e-12)
+
+
+def test_a_class_without_probability_costs_the_smallest_and_nan_spreads(backend):
+    library = get_backend(backend, "float32")
+    output, delta = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32), np.empty((2, 2), np.float32)
+    loss, correct = library.class_error(output, np.array([1, 1]), delta, 1e-30)
+    assert_allclose(loss, -np.log(1e-30))
+    assert correct == 1
+    for place in range(3):
+        z = np.zeros((3, 2), np.float32)
+        z[place, 1] = np.nan
+        assert np.isnan(library.softmax(z)).tolist() == [[False, True]] * 3
