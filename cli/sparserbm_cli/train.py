@@ -48,7 +48,7 @@ def _command(model: str, text: str, example: str) -> click.Command:
             click.echo(recipe.estimate())
             return
         if out is None:
-            raise click.UsageError("Missing option '--out': name the run folder to write (or --dry-run).")
+            raise click.ClickException("give the run folder to write with --out, or --dry-run")
         run = recipe.run(out, overwrite=overwrite, name=name, progress=not quiet)
         click.echo(outcome(run))
 

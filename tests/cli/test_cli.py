@@ -55,6 +55,24 @@ def test_train_rbm_writes_a_run_and_says_what_it_learned(run, table, tmp_path):
     assert found.config["data"]["n_samples"] == 48  # a fifth is held out
 
 
+@pytest.mark.parametrize(("model", "connections"), [("rbm", "224"), ("mlp", "284 = 224 + 60")])
+def test_a_dry_run_says_what_a_run_takes_and_makes_nothing(run, table, tmp_path, monkeypatch, model, connections):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run("train", model, "--data", table, *SMALL, "--dry-run", "--out", tmp_path / "a")
+    assert code == 0, err
+    assert f"connections     {connections}\n" in out
+    assert re.search(r"memory +[\d.,]+ [KM]iB", out)
+    assert re.search(r"a mini-batch +[\d.,]+ MFLOP", out)
+    assert not list(tmp_path.iterdir())
+
+
+def test_training_needs_a_folder_to_write(run, table):
+    code, out, err = run("train", "rbm", "--data", table, *SMALL)
+    assert code != 0
+    assert out == ""
+    assert err.splitlines() == ["Error: give the run folder to write with --out, or --dry-run"]
+
+
 def test_train_mlp_numbers_the_classes(run, table, tmp_path):
     words = [
         "--data",

@@ -6,9 +6,24 @@ import numpy as np
 import pytest
 from problems import arrays_of, assert_same_bytes, blocks_of, tiny_mlp, tiny_rbm
 
-from sparserbm import SET, Cosine, Every, Evolution, Fresh, Normal, ReLU, Softmax, Window, ZeroBirth, core_view
+from sparserbm import (
+    MLP,
+    SET,
+    Cosine,
+    ErdosRenyi,
+    Every,
+    Evolution,
+    Fresh,
+    Normal,
+    ReLU,
+    Softmax,
+    Window,
+    ZeroBirth,
+    core_view,
+)
 from sparserbm.evolution import Birth, Drop, Grow
 from sparserbm.evolution.drop import ConnectionsView
+from sparserbm.evolution.engine import silence_weakest
 from sparserbm.network.slots import BLOCK
 from sparserbm.registry import parse, register, to_text
 from sparserbm.rng import distinct_ranks
@@ -352,3 +367,14 @@ def test_the_core_is_a_copy_without_the_weakest(backend):
 def test_rules_that_cannot_be(arguments, error, message):
     with pytest.raises(error, match=message):
         Evolution(**arguments)
+
+
+def test_silencing_the_weakest_computes_what_the_core_computes(backend):
+    model = MLP(12, ReLU(9), Softmax(3), wiring=ErdosRenyi(density=0.5), backend=backend, seed=4)
+    weights = [layer.weight.copy() for layer in model.connections]
+    X = np.random.default_rng(0).normal(size=(20, 12)).astype(np.float32)
+    silenced, core = silence_weakest(model, 0.3), core_view(model, 0.3)
+    np.testing.assert_allclose(silenced.predict(X), core.predict(X), rtol=1e-5, atol=1e-7)
+    assert np.count_nonzero(silenced.connections[0].weight) == len(core.connections[0]) < len(model.connections[0])
+    assert silenced.connections[0].pattern is model.connections[0].pattern
+    assert all((layer.weight == before).all() for layer, before in zip(model.connections, weights))
