@@ -30,6 +30,8 @@ class Emitter:
     """Writes instructions for one call: arrays of `signature` are C-contiguous."""
 
     def __init__(self, context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[Any]):
+        if any(isinstance(kind, types.Array) and kind.layout != "C" for kind in signature.args):
+            raise TypeError("kernels need C-contiguous arrays; pass numpy.ascontiguousarray(...)")
         self.builder, self.values = builder, arguments
         self.arrays: list[Any] = [
             context.make_array(kind)(context, builder, value) if isinstance(kind, types.Array) else None

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from problems import ACTIVATIONS
+from problems import ACTIVATIONS, wired
 
 from sparserbm.backends import Gate, SignedPair, get_backend
 from sparserbm.backends.base import TILE
@@ -108,3 +108,12 @@ def test_the_sigmoid_is_accurate_from_end_to_end(dtype, n):
     exact = ACTIVATIONS["sigmoid"](z.astype(float))
     out = connections.backend.spmm(connections, connections.weight, z, np.empty_like(z), activation="sigmoid")
     assert np.abs(out / exact - 1).max() <= {"float32": 2e-6, "float64": 1e-14}[dtype]
+
+
+def test_arrays_that_are_not_contiguous_are_refused():
+    pytest.importorskip("numba")
+    library = get_backend("numpy", "float32")
+    connections = wired(library, 9, 8, 40, dtype="float32")
+    x, out = np.ones((9, 20), np.float32), np.empty((8, 10), np.float32)
+    with pytest.raises(Exception, match="C-contiguous"):
+        library.spmm(connections, connections.weight, x[:, ::2], out)
