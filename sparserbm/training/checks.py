@@ -79,8 +79,8 @@ def validation_data(model: Model, algorithm: Algorithm, given: Any) -> tuple[np.
         raise ValueError(f"validation data: {error}") from None
 
 
-# Measured on two cores (docs/speed.md): the density from which on a BLAS is faster was 15 to 49 %, depending on layer and
-# batch, so above this one it always was. Layers with fewer places take no time either way.
+# Measured on two cores (docs/speed.md): the density from which on a BLAS is faster was 15 to 49 %, depending on layer
+# and batch, so above this one it always was. Layers with fewer places take no time either way.
 BREAK_EVEN = 0.5
 LARGE_LAYER = 200_000
 
