@@ -181,6 +181,7 @@ class Recipe:
             batch_size=self.batch_size,
             n_samples=len(data.X),
             epochs=self.epochs,
+            n_validation=0 if data.X_test is None else len(data.X_test),
             data_bytes=sum(array.nbytes for array in arrays),
         )
 

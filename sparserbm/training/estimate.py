@@ -77,6 +77,7 @@ def estimate(
     batch_size: int,
     n_samples: int,
     epochs: int,
+    n_validation: int = 0,
     data_bytes: int = 0,
     itemsize: int = 4,
 ) -> Estimate:
@@ -92,6 +93,8 @@ def estimate(
         As in `train`.
     batch_size, n_samples, epochs : int
         As in `train`; together they say how many steps there are.
+    n_validation : int
+        Samples that are measured at the end of every epoch.
     data_bytes : int
         Of the training and validation data.
     itemsize : {4, 8}
@@ -103,13 +106,13 @@ def estimate(
     steps = epochs * -(-n_samples // batch_size)
     born = BORN[steps > 2**16]
     per_connection = PATTERN + TRANSPOSED + born + itemsize * (1 + optimizer.n_slots)
-    per_sample = itemsize * algorithm.activities(sizes)
+    validated = min(block_size(max(sizes)), n_validation)
     pairs = sum(n_pre + n_post for n_pre, n_post in zip(sizes, sizes[1:]))
     return Estimate(
         connections=counts,
         connection_bytes=per_connection * sum(counts),
         unit_bytes=INDPTR * pairs + itemsize * (1 + optimizer.n_slots) * sum(sizes),
-        activity_bytes=per_sample * (batch_size + min(block_size(max(sizes)), n_samples)),
+        activity_bytes=itemsize * (algorithm.activities(sizes) * batch_size + 2 * sum(sizes) * validated),
         data_bytes=data_bytes,
         flops=2 * algorithm.multiply_adds(counts) * batch_size,
     )

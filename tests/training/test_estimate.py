@@ -115,3 +115,11 @@ def test_a_layer_that_would_be_faster_dense_is_named_once(wiring, warned):
     found = [str(warning.message) for warning in caught if issubclass(warning.category, sr.EfficiencyWarning)]
     assert len(found) == warned
     assert all(r"500 x 400 (100%)" in text for text in found)
+
+
+def test_validation_counts_only_where_there_is_any():
+    arguments = ((sr.Bernoulli(40), sr.Bernoulli(30)), [sr.ErdosRenyi(epsilon=3)], sr.CD(), sr.SGD())
+    sizes = {"batch_size": BATCH, "n_samples": N, "epochs": 1}
+    without, few, many = (estimate(*arguments, n_validation=n, **sizes) for n in (0, 10, 10**6))
+    assert few.activity_bytes - without.activity_bytes == 4 * 2 * 70 * 10
+    assert many.activity_bytes - without.activity_bytes == 4 * 2 * 70 * 1024
