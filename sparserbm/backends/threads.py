@@ -29,7 +29,8 @@ from sparserbm.backends.compiled import compiled, intrinsic
 LINE = 8
 BUSY, DONE, ALONE, RETREAT, THREADS, N_SHARES, TASK, ARGUMENTS, FIRST = range(0, 9 * LINE, LINE)
 LEFT = (1 << 16) - 1  # lower bits of a ticket: shares that nobody has taken yet; the upper ones count kernels
-MOST = 1 << 14  # shares of one kernel: of the largest ones, none takes longer than what counts as late
+# Shares of one kernel: so many that at 100 million connections none takes as long as what counts as late.
+MOST = 1 << 15
 PATIENCE = 20_000  # pauses without work before a worker goes to sleep, about half a millisecond
 # A share that is late by so many pauses, about 400 microseconds, was interrupted: the cores have other things to do.
 # Waiting for it costs milliseconds, so some of the kernels that follow do without help: more, if it happens again.

@@ -1,8 +1,7 @@
 """A writer of vector instructions for numba's intrinsics, and the elementary functions that the products need.
 
-LLVM's vectoriser makes loops over a batch 32 samples wide and leaves the rest to scalar code: measured on one core, a
-plain loop of the product reaches 3 GFLOP/s at batch 10 and 14 at batch 100; written with LLVM's own vectors it reaches
-12 and 24. Such code compiles for every processor that numba knows.
+LLVM's vectoriser makes loops over a batch 32 samples wide and leaves the rest to scalar code, which at batch 10 is all of
+it (docs/decisions/0005). Code with LLVM's own vectors compiles for every processor that numba knows.
 """
 
 from __future__ import annotations
