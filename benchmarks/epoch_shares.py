@@ -2,8 +2,8 @@
 
     python benchmarks/epoch_shares.py
 
-The calls of the backend are timed one by one during an epoch of 60,000 random samples (the content does not matter); the
-rest is Python, with what the timing itself takes. Writes results/epoch_shares.json.
+The calls of the backend are timed one by one during an epoch of 60,000 random samples (the content does not matter).
+The rest is Python, with what the timing itself takes. Writes results/epoch_shares.json.
 """
 
 from __future__ import annotations

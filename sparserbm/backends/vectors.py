@@ -1,7 +1,7 @@
 """A writer of vector instructions for numba's intrinsics, and the elementary functions that the products need.
 
-LLVM's vectoriser makes loops over a batch 32 samples wide and leaves the rest to scalar code, which at batch 10 is all of
-it (docs/decisions/0005). Code with LLVM's own vectors compiles for every processor that numba knows.
+LLVM's vectoriser makes loops over a batch 32 samples wide and leaves the rest to scalar code, which at batch 10 is all
+of it (docs/decisions/0005). Code with LLVM's own vectors compiles for every processor that numba knows.
 """
 
 from __future__ import annotations
