@@ -1,24 +1,49 @@
-"""What all tests share: the backends, and hypothesis without chance."""
+"""What all tests share: the backends, and hypothesis without chance.
+
+The cupy backend runs on a GPU under ``-m gpu``; without that, a stand-in for CuPy runs its kernels on the CPU.
+"""
 
 import importlib.util
+import os
 
+import cupy_stand_in
 import pytest
 from hypothesis import settings
+
+from sparserbm import backends
 
 # The first call of a kernel compiles it, so no deadline; the same examples in every run.
 settings.register_profile("sparserbm", derandomize=True, deadline=None, max_examples=50, database=None)
 settings.load_profile("sparserbm")
 
 HAS_NUMBA = importlib.util.find_spec("numba") is not None
+os.environ[backends.VARIABLE] = "numpy" if HAS_NUMBA else "reference"  # "auto" means the same on every machine
 
 
-@pytest.fixture(
-    scope="session",
-    params=[
-        "reference",
-        pytest.param("numpy", marks=pytest.mark.skipif(not HAS_NUMBA, reason="numba is not installed")),
-    ],
-)
+@pytest.fixture(scope="session", params=["reference", "numpy", "cupy"])
 def backend(request):
     """The name of every backend in turn."""
     return request.param
+
+
+def pytest_configure(config):
+    config.on_gpu = "gpu" in config.option.markexpr.replace("not gpu", "")
+    if not config.on_gpu and cupy_stand_in.compiler():
+        cupy_stand_in.install()
+        backends.why_no_gpu.cache_clear()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    lacking = {
+        "numpy": None if HAS_NUMBA else "numba is not installed",
+        "cupy": backends.why_no_gpu() if config.on_gpu or cupy_stand_in.compiler() else "there is no C++ compiler",
+    }
+    for item in items:
+        name = getattr(item, "callspec", None) and item.callspec.params.get("backend")
+        if name == "cupy" and config.on_gpu:
+            item.add_marker("gpu")
+        if item.get_closest_marker("gpu") and lacking["cupy"]:
+            name = "cupy"
+        if lacking.get(name):
+            item.add_marker(pytest.mark.skip(reason=lacking[name]))

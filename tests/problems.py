@@ -5,6 +5,7 @@ No answer here comes from a kernel: they come from dense NumPy in float64, or fr
 
 from __future__ import annotations
 
+import functools
 from contextlib import contextmanager
 
 import numpy as np
@@ -43,13 +44,59 @@ def wired(backend, n_pre, n_post, count, seed=0, dtype="float64"):
     return Connections(backend, Pattern.from_keys(n_pre, n_post, keys), random.normal(size=count))
 
 
+class Hosted:
+    """A backend whose kernels take NumPy arrays: these go to the device, and what is written there comes back.
+
+    A returned array that was given is the given one.
+    """
+
+    def __init__(self, backend):
+        self._backend = backend
+
+    def __getattr__(self, name):
+        found = getattr(self._backend, name)
+        return functools.partial(self._call, found) if callable(found) else found
+
+    def _call(self, kernel, *arguments, **named):
+        moved = {}  # a host array and its copy on the device, by the identity of the first
+
+        def to_device(value):
+            if isinstance(value, np.ndarray):
+                if id(value) not in moved:
+                    moved[id(value)] = value, self._backend.asarray(value, value.dtype)
+                return moved[id(value)][1]
+            if isinstance(value, (list, tuple)):
+                parts = [to_device(part) for part in value]
+                return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+            return value
+
+        result = kernel(*to_device(arguments), **{key: to_device(value) for key, value in named.items()})
+        for host, device in moved.values():
+            if host.flags.writeable:
+                host[...] = self._backend.to_numpy(device)
+            if result is device:
+                result = host
+        return self._to_host(result)
+
+    def _to_host(self, result):
+        if type(result) is tuple:
+            return tuple(self._to_host(part) for part in result)
+        return result if result is None or isinstance(result, np.ndarray) else self._backend.to_numpy(result)
+
+
+def hosted(backend, dtype=None):
+    """The backend of this name, or this one, for calls with NumPy arrays."""
+    found = get_backend(backend, dtype)
+    return found if found.xp is np else Hosted(found)
+
+
 def gradient(coactivity, layer):
     """What the library says at every connection of `layer`, part by part; NaN where it says nothing."""
-    found = np.full(len(layer), np.nan, layer.backend.dtype)
+    found = layer.backend.asarray(np.full(len(layer), np.nan))
     for part in layer.parts:
         out = found[part.connections]
         assert coactivity.at_connections(layer.backend, part, out) is out
-    return found
+    return layer.backend.to_numpy(found)
 
 
 @contextmanager

@@ -97,7 +97,7 @@ _RECIPE = (
     ("--zone", "zone", str, 'Active zone: auto, "central(20)", "rectangle(4,4,24,24)", "deviation(0.1)", none.'),
     ("--snapshot-every", "snapshot_every", int, "Whole patterns every so many epochs."),
     ("--seed", "seed", int, "All randomness depends on it."),
-    ("--backend", "backend", str, "auto, numpy or reference."),
+    ("--backend", "backend", str, "auto, numpy, cupy (a GPU; cupy:1 is the second) or reference."),
     ("--threads", "threads", int, "Threads of the CPU kernels."),
 )
 # "none" switches these off

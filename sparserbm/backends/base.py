@@ -7,7 +7,7 @@ operation over the batch. Kernels write into arrays that the caller owns.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -59,6 +59,14 @@ class Gate(NamedTuple):
 
     activation: str
     activity: Any  # (n_rows, n_samples)
+
+
+class Recording(ABC):
+    """Work of one step that was recorded, to be done again at later steps on the same arrays."""
+
+    @abstractmethod
+    def replay(self, later: int) -> None:
+        """Do the work once, with the draws of the step that comes `later` steps after the recorded one."""
 
 
 class Backend(ABC):
@@ -180,12 +188,12 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def merged(self, old: Any, keep: np.ndarray, before: np.ndarray) -> Any:
+    def merged(self, old: Any, keep: Any, before: Any) -> Any:
         """``old[keep]``, with a 0 put in where ``before[k]`` of the kept have gone by, for every k.
 
         Parameters
         ----------
-        old : (n,) of any type
+        old : (n,) of 2, 4 or 8 bytes each
         keep : (n,) bool
         before : (n_new,) int32
             Not decreasing.
@@ -266,17 +274,29 @@ class Backend(ABC):
         first: Any,
         second: Any,
         gradient: Any,
-        age: Any,
+        born: Any,
+        step: int,
+        start: int,
         learning_rate: float,
         beta1: float,
         beta2: float,
         eps: float,
     ) -> None:
-        """One step of Adam (Kingma and Ba 2015, algorithm 1), each element corrected by its own `age` in steps.
+        """One step of Adam (Kingma and Ba 2015, algorithm 1), each element corrected by its own age in steps.
 
-        A newborn connection has age 1 at its first update; with a common step count its first update would be
-        3.16 times too large.
+        The age is ``step + 1 - max(born, start)``, or ``step + 1 - start`` where `born` is None. A newborn connection
+        has age 1 at its first update; with a common step count its first update would be 3.16 times too large.
         """
+
+    # -- work that is done again and again -------------------------------------------------------------------
+
+    def record(self, work: Callable[[], None]) -> Recording | None:
+        """Record `work`, the launches of one step, without doing it; None where a replay would not be faster.
+
+        The work must read nothing back to the host, and use arrays that stay where they are; all numbers that it
+        hands to kernels are those of the recorded step, except the step of draws and of `adam`.
+        """
+        return None
 
 
 class Workspace:

@@ -319,18 +319,19 @@ def descend(state, shares, value, velocity, gradient, learning_rate, momentum, n
 
 
 @compiled(fastmath=FAST)
-def adam_range(lo, hi, value, first, second, gradient, age, learning_rate, beta1, beta2, eps):
+def adam_range(lo, hi, value, first, second, gradient, born, step, start, learning_rate, beta1, beta2, eps):
     one = value.dtype.type(1.0)
     for k in range(lo, hi):
+        age = step + 1 - (max(np.int64(born[k]), start) if born.size > 0 else start)
         first[k] = beta1 * first[k] + (one - beta1) * gradient[k]
         second[k] = beta2 * second[k] + (one - beta2) * gradient[k] * gradient[k]
         # float64 powers: 1 - 0.999**age loses five digits in float32
-        mean = first[k] / (1.0 - np.float64(beta1) ** age[k])
-        spread = second[k] / (1.0 - np.float64(beta2) ** age[k])
+        mean = first[k] / (1.0 - np.float64(beta1) ** age)
+        spread = second[k] / (1.0 - np.float64(beta2) ** age)
         value[k] -= learning_rate * mean / (math.sqrt(spread) + eps)
 
 
 @compiled()
-def adam(state, shares, value, first, second, gradient, age, learning_rate, beta1, beta2, eps):
-    arguments = (value, first, second, gradient, age, learning_rate, beta1, beta2, eps)
+def adam(state, shares, value, first, second, gradient, born, step, start, learning_rate, beta1, beta2, eps):
+    arguments = (value, first, second, gradient, born, step, start, learning_rate, beta1, beta2, eps)
     share_range(state, shares, value.size, task(adam_range, arguments), address(arguments))

@@ -43,6 +43,7 @@ class NumpyBackend(ReferenceBackend):
         self._no_vector = np.empty(0, self.dtype)
         self._no_matrix = np.empty((0, 0), self.dtype)
         self._no_index = np.empty(0, np.int32)
+        self._no_birth = np.empty(0, np.uint16)
         self._alone = np.zeros(1, np.int64)  # the state of no team
 
     def _shared(self, work: int) -> tuple[Any, int]:
@@ -103,7 +104,7 @@ class NumpyBackend(ReferenceBackend):
         kernels.transpose(rows.indptr, rows.index, indptr, index, order)
         return Rows(indptr, index, order)
 
-    def merged(self, old: Any, keep: np.ndarray, before: np.ndarray) -> Any:
+    def merged(self, old: Any, keep: Any, before: Any) -> Any:
         out = np.empty(int(np.count_nonzero(keep)) + len(before), old.dtype)
         word = f"u{old.itemsize}"  # what the bytes mean does not matter
         kernels.merge(old.view(word), keep, before, out.view(word))
@@ -161,7 +162,9 @@ class NumpyBackend(ReferenceBackend):
         first: Any,
         second: Any,
         gradient: Any,
-        age: Any,
+        born: Any,
+        step: int,
+        start: int,
         learning_rate: float,
         beta1: float,
         beta2: float,
@@ -174,7 +177,9 @@ class NumpyBackend(ReferenceBackend):
             first,
             second,
             gradient,
-            age,
+            self._no_birth if born is None else born,
+            step,
+            start,
             number(learning_rate),
             number(beta1),
             number(beta2),

@@ -77,7 +77,7 @@ class ReferenceBackend(Backend):
         indptr = np.concatenate([[0], np.cumsum(counts)])
         return Rows(indptr, row[order].astype(np.int32), order.astype(np.int32))
 
-    def merged(self, old: Any, keep: np.ndarray, before: np.ndarray) -> Any:
+    def merged(self, old: Any, keep: Any, before: Any) -> Any:
         return np.insert(old[keep], before, 0)
 
     def gather(self, samples: Any, rows: Any, out: Any) -> Any:
@@ -140,17 +140,20 @@ class ReferenceBackend(Backend):
         first: Any,
         second: Any,
         gradient: Any,
-        age: Any,
+        born: Any,
+        step: int,
+        start: int,
         learning_rate: float,
         beta1: float,
         beta2: float,
         eps: float,
     ) -> None:
         number = self.dtype.type
+        age = step + 1 - (start if born is None else np.maximum(born.astype(np.int64), start))
         first[...] = number(beta1) * first + number(1 - beta1) * gradient
         second[...] = number(beta2) * second + number(1 - beta2) * gradient**2
-        mean = first / (1 - beta1**age).astype(self.dtype)
-        spread = second / (1 - beta2**age).astype(self.dtype)
+        mean = first / np.asarray(1 - beta1**age, self.dtype)
+        spread = second / np.asarray(1 - beta2**age, self.dtype)
         value -= number(learning_rate) * mean / (np.sqrt(spread) + number(eps))
 
 

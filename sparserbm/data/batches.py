@@ -24,7 +24,7 @@ class Batch:
     x : (n_features, n_samples)
         Valid until the next batch is drawn.
     y : (n_samples,) int or (n_outputs, n_samples) float, or None
-        Class numbers or targets.
+        Class numbers or targets; valid as long as `x`.
     step : int
         Mini-batches of the run before this one.
     """
@@ -49,11 +49,12 @@ class Batches:
     def __init__(self, backend: Backend, X: np.ndarray, y: np.ndarray | None, batch_size: int):
         self._backend = backend
         self._X = backend.asarray(X)
-        self._y = None if y is None else backend.asarray(y)
+        self._y: Any = None if y is None else backend.asarray(y)
         self.n_samples, self.n_features = X.shape
         self.batch_size = min(batch_size, self.n_samples)
         self.per_epoch = -(-self.n_samples // self.batch_size)
         self._workspace = Workspace(backend)
+        self._classes = backend.xp.empty(self.batch_size, dtype=np.int64)
 
     def epoch(self, streams: Streams, step: int, shuffle: bool = True) -> Iterator[Batch]:
         """The mini-batches of the epoch that begins at `step`; the order depends on the seed and the step only."""
@@ -65,10 +66,13 @@ class Batches:
             rows = order[start : start + self.batch_size]
             x = self._workspace.array("x", self.n_features, len(rows))
             self._backend.gather(self._X, rows, x)
-            y = None if self._y is None else self._y[rows]
-            if y is not None and y.ndim == 2:
-                y = self._backend.xp.ascontiguousarray(y.T)
-            yield Batch(x, y, step + number)
+            yield Batch(x, self._targets(rows), step + number)
+
+    def _targets(self, rows: Any) -> Any:
+        """Targets of these samples, always in the same memory."""
+        if self._y is None or self._y.ndim == 1:
+            return None if self._y is None else self._backend.xp.take(self._y, rows, out=self._classes[: len(rows)])
+        return self._backend.gather(self._y, rows, self._workspace.array("y", self._y.shape[1], len(rows)))
 
 
 def block_size(widest: int) -> int:
@@ -77,11 +81,12 @@ def block_size(widest: int) -> int:
 
 
 def blocks(backend: Backend, X: np.ndarray, widest: int) -> Iterator[tuple[slice, Any]]:
-    """Cut `X`, (n_samples, n_features), into unit-major blocks on the device, for a pass without training.
+    """Cut `X`, (n_samples, n_features) on the host or the device, into unit-major blocks on the device.
 
-    `widest` is the number of units of the largest layer that the samples go through.
+    For a pass without training; `widest` is the number of units of the largest layer that the samples go through.
     """
     size = block_size(widest)
     for start in range(0, len(X), size):
         part = slice(start, min(start + size, len(X)))
-        yield part, backend.asarray(X[part].T, backend.dtype)
+        samples = backend.asarray(X[part])
+        yield part, backend.gather(samples, backend.xp.arange(len(samples)), backend.empty(samples.shape[::-1]))

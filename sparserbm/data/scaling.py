@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from sparserbm.backends import on_host
+
 MODES = ("unit", "standard", "binary", "stochastic", "none")
 
 # Values of one block. Blocks keep the float64 temporaries at 8 MB, in cache, however large the data set is.
@@ -81,7 +83,7 @@ def check_features(X: Any, what: str = "X", n_features: int | None = None) -> np
         If `X` is not 2-D, is empty, is not numeric, has another number of features than `n_features` (where that
         is given), or holds NaN or infinite values.
     """
-    X = np.asarray(X)
+    X = np.asarray(on_host(X))
     if X.dtype.kind not in "buif":
         raise ValueError(f"{what} has dtype {X.dtype}; give a dense array of real numbers")
     if X.ndim != 2:

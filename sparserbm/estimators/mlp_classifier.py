@@ -9,6 +9,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
+from sparserbm.backends import with_kind
 from sparserbm.estimators.mlp import SparseMLP
 from sparserbm.estimators.sparse_estimator import FLOATS
 from sparserbm.network.units import Softmax, Units
@@ -72,7 +73,7 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):
         Where the features are pixels.
     zone : Zone, text, (n_features,) bool, "auto" or None
         The active zone that the learning index compares with the rest of the inputs.
-    backend : {"auto", "numpy", "reference"} or Backend
+    backend : {"auto", "numpy", "cupy", "reference"} or Backend
     callbacks : sequence of callables
         Each is called with (model, metrics) after every epoch; a true result ends training.
 
@@ -111,6 +112,7 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):
     _watched = "validation_accuracy"
     _rates: ClassVar[dict[str, float]] = {"sgd": 0.05, "adam": 0.005}
 
+    @with_kind
     def fit(self, X: Any, y: Any) -> Self:
         """Train a new model on `X`, (n_samples, n_features), and the labels `y`, (n_samples,), of any type."""
         X, y = validate_data(self, X, y, dtype=FLOATS)
@@ -118,6 +120,7 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):
         self.classes_ = np.unique(y)
         return self._fit(X, self._targets(y))
 
+    @with_kind
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
         """Train for one epoch on `X` and `y`; model and optimizer go on from the calls before.
 
@@ -150,15 +153,23 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):
     def _output(self) -> Units:
         return Softmax(len(self.classes_))
 
+    @with_kind
     def predict(self, X: Any) -> np.ndarray:
         """The most probable label of every sample: (n_samples,)."""
         best = self.predict_proba(X).argmax(axis=1)
         return self.classes_[best]
 
+    @with_kind
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Share of the samples whose label is predicted."""
+        return super().score(X, y, sample_weight)
+
+    @with_kind
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probability of every class, in the order of `classes_`: (n_samples, n_classes)."""
         return self._forward(X)
 
+    @with_kind
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Logarithms of `predict_proba`; -inf where that is 0."""
         with np.errstate(divide="ignore"):

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import column_or_1d, validate_data
 
+from sparserbm.backends import with_kind
 from sparserbm.estimators.mlp import SparseMLP
 from sparserbm.estimators.sparse_estimator import FLOATS
 from sparserbm.network.units import Identity, Units
@@ -32,6 +33,7 @@ class SparseMLPRegressor(RegressorMixin, SparseMLP):
     # A linear output with squared error diverges where a softmax does not; 0.005 fails on unscaled features.
     _rates: ClassVar[dict[str, float]] = {"sgd": 0.002, "adam": 0.005}
 
+    @with_kind
     def fit(self, X: Any, y: Any) -> Self:
         """Train a new model on `X`, (n_samples, n_features), and `y`, (n_samples,) or (n_samples, n_outputs)."""
         X, y = validate_data(self, X, y, dtype=FLOATS, multi_output=True, y_numeric=True)
@@ -39,6 +41,7 @@ class SparseMLPRegressor(RegressorMixin, SparseMLP):
         self._measure(y)
         return self._fit(X, (y - self.y_mean_) / self.y_scale_)
 
+    @with_kind
     def partial_fit(self, X: Any, y: Any) -> Self:
         """Train for one epoch on `X` and `y`; model and optimizer go on from the calls before.
 
@@ -69,11 +72,17 @@ class SparseMLPRegressor(RegressorMixin, SparseMLP):
     def _output(self) -> Units:
         return Identity(self._n_targets)
 
+    @with_kind
     def predict(self, X: Any) -> np.ndarray:
         """(n_samples,), or (n_samples, n_outputs) where there are several."""
         outputs = self._forward(X)
         outputs = (outputs * self.y_scale_ + self.y_mean_).astype(outputs.dtype)
         return outputs.ravel() if self.n_outputs_ == 1 else outputs
+
+    @with_kind
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R squared of the prediction."""
+        return super().score(X, y, sample_weight)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

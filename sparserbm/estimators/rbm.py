@@ -9,6 +9,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from sparserbm.backends import with_kind
 from sparserbm.data.batches import blocks
 from sparserbm.estimators.sparse_estimator import FLOATS, SparseEstimator, check_epochs
 from sparserbm.models.likelihood import pseudo_likelihood
@@ -63,7 +64,7 @@ class SparseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SparseEstimat
         Where the features are pixels.
     zone : Zone, text, (n_features,) bool, "auto" or None
         The active zone that the learning index compares with the rest of the inputs.
-    backend : {"auto", "numpy", "reference"} or Backend
+    backend : {"auto", "numpy", "cupy", "reference"} or Backend
     callbacks : sequence of callables
         Each is called with (model, metrics) after every epoch; a true result ends training.
 
@@ -147,6 +148,7 @@ class SparseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SparseEstimat
 
     # -- training ------------------------------------------------------------------------------------------------
 
+    @with_kind
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train a new model on `X`, (n_samples, n_features), for `n_iter` epochs.
 
@@ -158,6 +160,7 @@ class SparseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SparseEstimat
         check_epochs("n_iter", self.n_iter)
         return self._learn(X, epochs=self.n_iter, fresh=True)
 
+    @with_kind
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Train for one epoch on `X`, of any length; model and optimizer go on from the calls before.
 
@@ -192,16 +195,19 @@ class SparseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SparseEstimat
 
     # -- what the model says of data -----------------------------------------------------------------------------
 
+    @with_kind
     def transform(self, X: Any) -> np.ndarray:
         """Probabilities ``P(h = 1 | v)``: (n_samples, n_components)."""
         X = self._visible(X)
         return self.model_.transform(X).astype(X.dtype, copy=False)
 
+    @with_kind
     def reconstruct(self, X: Any) -> np.ndarray:
         """Means of the features given the hidden probabilities of `X`: (n_samples, n_features), deterministic."""
         X = self._visible(X)
         return self._features(self.model_.reconstruct(X).astype(X.dtype, copy=False))
 
+    @with_kind
     def inverse_transform(self, H: Any) -> np.ndarray:
         """Means of the features given hidden activities of [0, 1], (n_samples, n_components)."""
         check_is_fitted(self)
@@ -215,10 +221,12 @@ class SparseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SparseEstimat
             V[part] = model.backend.to_numpy(mean).T
         return self._features(V)
 
+    @with_kind
     def free_energy(self, X: Any) -> np.ndarray:
         """F(v) of every sample, (n_samples,) in nats: low where the model finds it probable."""
         return self.model_.free_energy(self._visible(X))
 
+    @with_kind
     def score_samples(self, X: Any) -> np.ndarray:
         """Stochastic log pseudo-likelihood of every sample, (n_samples,) in nats; higher is better.
 
@@ -230,6 +238,7 @@ class SparseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SparseEstimat
 
     # -- draws ---------------------------------------------------------------------------------------------------
 
+    @with_kind
     def gibbs(self, v: Any) -> np.ndarray:
         """One Gibbs sweep from `v`: hidden states are drawn, then features given them; (n_samples, n_features).
 

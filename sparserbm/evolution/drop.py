@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -28,25 +30,38 @@ class ConnectionsView:
     """
 
     def __init__(self, layer: Connections, step: int):
-        arrays = {name: array.view() for name, array in layer.slots.to_numpy().items()}
-        for array in arrays.values():
-            array.flags.writeable = False
-        self._pattern, self._step, self._born = layer.pattern, step, arrays.pop("born")
-        self.weight, self.slots = arrays.pop("weight"), MappingProxyType(arrays)
+        self._layer, self._step = layer, step
 
-    # Made when asked for: most rules look at the weights only.
+    # Brought to the host and made when asked for: most rules look at the weights only.
+
+    @cached_property
+    def weight(self) -> np.ndarray:
+        return self._slot("weight")
+
+    @cached_property
+    def slots(self) -> Mapping[str, np.ndarray]:
+        return MappingProxyType(
+            {name: self._slot(name) for name in self._layer.slots if name not in ("weight", "born")}
+        )
 
     @property
     def pre(self) -> np.ndarray:
-        return _read_only(self._pattern.pre.view())
+        return _read_only(self._layer.pattern.pre.view())
 
     @property
     def post(self) -> np.ndarray:
-        return _read_only(self._pattern.post)
+        return _read_only(self._layer.pattern.post)
 
     @property
     def age(self) -> np.ndarray:
         return _read_only(self.age_of(slice(None)))
+
+    @cached_property
+    def _born(self) -> np.ndarray:
+        return self._slot("born")
+
+    def _slot(self, name: str) -> np.ndarray:
+        return _read_only(self._layer.backend.to_numpy(self._layer.slots[name]).view())
 
     def age_of(self, some: Any) -> np.ndarray:
         """Ages of the connections that an index or mask picks."""

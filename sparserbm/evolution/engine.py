@@ -30,6 +30,11 @@ class EvolutionReport:
     grown: int = 0
     ages: tuple[np.ndarray, ...] = ()  # steps that the dropped connections lived, one array a layer
 
+    @property
+    def happened(self) -> bool:
+        """Whether a layer was rewired."""
+        return bool(self.ages)
+
     def __add__(self, other: EvolutionReport) -> EvolutionReport:
         return EvolutionReport(self.dropped + other.dropped, self.grown + other.grown, self.ages + other.ages)
 
@@ -189,7 +194,7 @@ def silence_weakest(model: AnyModel, zeta: float, drop: Drop | str = "set") -> A
     twin, rules = model.copy({"weight", "born"}), Evolution(drop=drop, zeta=zeta)
     for number, layer in enumerate(twin.connections):
         if len(layer) < layer.pattern.n_places:
-            layer.weight[rules.weakest(model, number, model.step)] = 0
+            layer.weight[model.backend.asarray(rules.weakest(model, number, model.step))] = 0
     return twin
 
 

@@ -33,7 +33,7 @@ class MLP(Model):
         Distribution of the first biases.
     seed : int
         All randomness of the model depends on it alone.
-    backend : {"auto", "numpy", "reference"} or Backend
+    backend : {"auto", "numpy", "cupy", "reference"} or Backend
     dtype : {"float32", "float64"}, optional
         That of a backend object, else float32.
     """

@@ -30,7 +30,7 @@ class RBM(Model):
         Distribution of the first weights; biases start at 0.
     seed : int
         All randomness of the model depends on it alone.
-    backend : {"auto", "numpy", "reference"} or Backend
+    backend : {"auto", "numpy", "cupy", "reference"} or Backend
     dtype : {"float32", "float64"}, optional
         That of a backend object, else float32.
 

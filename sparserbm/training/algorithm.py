@@ -44,8 +44,8 @@ class Trainer(ABC):
         """Coactivity, bias terms and loss of a mini-batch."""
 
     @abstractmethod
-    def evaluate(self, model: Any, X: np.ndarray, y: np.ndarray | None) -> dict[str, float]:
-        """Means over given data without training, e.g. ``{"loss": ..., "accuracy": ...}``."""
+    def evaluate(self, model: Any, X: Any, y: np.ndarray | None) -> dict[str, float]:
+        """Means over given data, `X` on host or device, without training, e.g. ``{"loss": ..., "accuracy": ...}``."""
 
     def compare(self, model: Any, X: np.ndarray, validation: np.ndarray) -> dict[str, float]:
         """Quantities that need training and validation data at once."""

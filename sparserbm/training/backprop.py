@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sparserbm.backends import Gate, SignedPair, Workspace
+from sparserbm.backends import Gate, SignedPair, Workspace, on_host
 from sparserbm.data.batches import Batch, blocks
 from sparserbm.models.base import Model
 from sparserbm.models.mlp import MLP
@@ -42,7 +42,7 @@ class Backprop(Algorithm):
             raise TypeError(f"Backprop trains an MLP, not a {type(model).__name__}; for an RBM use CD()")
         if y is None:
             raise ValueError("an MLP needs targets: pass y")
-        return self.loss.check(model, np.asarray(y))
+        return self.loss.check(model, np.asarray(on_host(y)))
 
     def multiply_adds(self, counts: Sequence[int]) -> int:
         return 3 * sum(counts) - counts[0]  # forward, gradient, and back to all layers but the input
@@ -81,7 +81,7 @@ class Backpropagation(Trainer):
             sums,
         )
 
-    def evaluate(self, model: MLP, X: np.ndarray, y: np.ndarray | None) -> dict[str, float]:
+    def evaluate(self, model: MLP, X: Any, y: np.ndarray | None) -> dict[str, float]:
         """Mean loss, and accuracy for classifiers."""
         assert y is not None
         totals: dict[str, float] = {}

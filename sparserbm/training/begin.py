@@ -154,7 +154,7 @@ def train(
     if follows is not None:
         trainer.restore(follows.carry["trainer"])
     last = model.epoch + settings["epochs"]
-    recorder = Recorder(trainer, writer, (X, y), validation, rules.evolution, settings["snapshot_every"])
+    recorder = Recorder(model.backend, trainer, writer, (X, y), validation, rules.evolution, settings["snapshot_every"])
     batches = Batches(model.backend, X, y, settings["batch_size"])
     watching: list[Callback] = [*callbacks, *([Progress(last)] if progress else [])]
     recorder.epoch(model, whole=True)
@@ -183,7 +183,7 @@ def resume(
         The same data as before; that is checked.
     epochs : int
         In all, those done included.
-    backend : {"auto", "numpy", "reference"} or Backend, optional
+    backend : {"auto", "numpy", "cupy", "reference"} or Backend, optional
         By default the one that the run began with.
     callbacks, progress : as in `train`
 
@@ -211,7 +211,7 @@ def resume(
     writer.write_config()
     trainer = rules.algorithm.start(model, X, settings["batch_size"])
     trainer.restore(state)
-    recorder = Recorder(trainer, writer, (X, y), validation, rules.evolution, settings["snapshot_every"])
+    recorder = Recorder(model.backend, trainer, writer, (X, y), validation, rules.evolution, settings["snapshot_every"])
     batches = Batches(model.backend, X, y, settings["batch_size"])
     watching: list[Callback] = [*callbacks, *([Progress(epochs)] if progress else [])]
     shuffle = settings["shuffle"]

@@ -144,7 +144,7 @@ class ContrastiveDivergence(Trainer):
         array = self._arrays.array
         return array(name + " mean", n_units, n_samples), array(name + " sample", n_units, n_samples)
 
-    def evaluate(self, model: RBM, X: np.ndarray, y: np.ndarray | None) -> dict[str, float]:
+    def evaluate(self, model: RBM, X: Any, y: np.ndarray | None) -> dict[str, float]:
         """Mean squared error of one reconstruction, from drawn hidden states as during training."""
         total = 0.0
         for number, (_, v) in enumerate(blocks(model.backend, X, model.widest)):

@@ -86,7 +86,7 @@ def load_model(path: str | os.PathLike, backend: str | Backend = "auto", which: 
     ----------
     path : path
         A run folder or an .npz checkpoint.
-    backend : {"auto", "numpy", "reference"} or Backend
+    backend : {"auto", "numpy", "cupy", "reference"} or Backend
     which : {"checkpoint", "best"}
         From a run folder, the last model or the one with the best validation figures.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from sparserbm.training.callbacks import Callback, Progress, best_epoch
 from sparserbm.training.checkpoint import load_model, save_checkpoint
 from sparserbm.training.config import Rules
 from sparserbm.training.recorder import Recorder
+from sparserbm.training.repeat import Repeated
 
 
 @dataclass
@@ -82,10 +84,11 @@ def run(training: Training, last_epoch: int) -> Run:
 
 
 def _one_epoch(training: Training) -> None:
-    model = training.model
-    batches = training.batches
+    model, batches = training.model, training.batches
+    repeated = Repeated(model.backend, training.rules)
     for number, batch in enumerate(batches.epoch(model.streams, model.step, training.shuffle), start=1):
-        _one_batch(training, batch)
+        repeated.do(batch, functools.partial(_one_batch, training, batch))
+        training.recorder.counted(batch)
         model.step += 1
         # What is due after the last batch waits until the epoch has been measured.
         if training.rules.evolution is not None and number < batches.per_epoch:
@@ -93,12 +96,14 @@ def _one_epoch(training: Training) -> None:
                 report = training.rules.evolution.after_step(model, training.coactivity, model.step)
             except FloatingPointError as error:
                 raise training.recorder.diverged(model.epoch + 1, str(error)) from None
-            training.recorder.evolved(report)
+            if report.happened:
+                training.recorder.evolved(report)
+                repeated.forget()
     model.epoch += 1
 
 
 def _one_batch(training: Training, batch: Batch) -> None:
-    """The route of one mini-batch."""
+    """The route of one mini-batch; what it does on the device may be replayed (`Repeated`) without coming by here."""
     model, backend = training.model, training.model.backend
     signals = training.trainer.signals(model, batch, model.streams.draws("activities", batch.step))
     training.coactivity = signals.coactivity

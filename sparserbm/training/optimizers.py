@@ -131,11 +131,7 @@ class Adam(Optimizer):
     def step(
         self, backend: Backend, slots: Slots, name: str, part: slice, gradient: Any, step: int, start: int
     ) -> None:
-        xp = backend.xp
-        if "born" in slots:
-            age = step + 1 - xp.maximum(slots["born"][part].astype(int), start)
-        else:  # biases live for ever
-            age = xp.full(len(gradient), step + 1 - start)
+        born = slots["born"][part] if "born" in slots else None  # biases live for ever
         moments = slots.ensure("first_moment")[part], slots.ensure("second_moment")[part]
         rates = (self.rate(step), self.beta1, self.beta2, self.eps)
-        backend.adam(slots[name][part], *moments, gradient, age, *rates)
+        backend.adam(slots[name][part], *moments, gradient, born, step, start, *rates)

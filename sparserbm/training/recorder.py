@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from sparserbm.backends import Backend
+from sparserbm.data.batches import Batch
 from sparserbm.evolution.engine import Evolution, EvolutionReport, silence_weakest
 from sparserbm.models.base import Model
 from sparserbm.runs import LayerSnapshot, RunWriter, Snapshot
@@ -20,6 +22,8 @@ class Recorder:
 
     Parameters
     ----------
+    backend : Backend
+        Of the model that is trained.
     trainer : Trainer
     writer : RunWriter
     train : (X, y)
@@ -33,6 +37,7 @@ class Recorder:
 
     def __init__(
         self,
+        backend: Backend,
         trainer: Trainer,
         writer: RunWriter,
         train: tuple[np.ndarray, np.ndarray | None],
@@ -41,6 +46,9 @@ class Recorder:
         snapshot_every: int,
     ):
         self.trainer, self.writer, self.train, self.validation = trainer, writer, train, validation
+        self._xp = backend.xp
+        # A device keeps the validation data; the host has them already.
+        self._measured = validation and (validation[0] if self._xp is np else backend.asarray(validation[0]))
         self.evolution, self.snapshot_every = evolution, snapshot_every
         self.zone = writer.run.zone_mask
         self._sums: dict[str, Any] = {}
@@ -49,10 +57,15 @@ class Recorder:
         self._began = time.perf_counter()
 
     def saw(self, signals: Signals) -> None:
-        """Count a mini-batch; the sums stay on the device."""
-        self._n_samples += signals.n_samples
+        """Add up what a mini-batch says, on the device."""
         for name, value in signals.sums.items():
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
+            if name not in self._sums:
+                self._sums[name] = self._xp.zeros((), dtype=np.float64)
+            self._sums[name] += value
+
+    def counted(self, batch: Batch) -> None:
+        """Count the samples of a mini-batch."""
+        self._n_samples += batch.x.shape[1]
 
     def evolved(self, report: EvolutionReport) -> None:
         """Count what an evolution event did; it shows in the line of the epoch in which it happened."""
@@ -72,7 +85,7 @@ class Recorder:
             If the loss or a weight is no longer finite; nothing is written then.
         """
         metrics: dict[str, Any] = {"epoch": model.epoch, "step": model.step}
-        metrics |= {name: float(total) / self._n_samples for name, total in self._sums.items()}
+        metrics |= {name: float(total) / self._n_samples for name, total in self._sums.items() if self._n_samples}
         self._check(model, metrics)
         if self.validation is not None:
             metrics |= self._validate(model)
@@ -80,7 +93,9 @@ class Recorder:
         metrics["seconds"] = round(time.perf_counter() - self._began, 4)
         self.writer.log(metrics)
         self.snapshot(model, whole or model.epoch % self.snapshot_every == 0)
-        self._sums, self._n_samples, self._events = {}, 0, EvolutionReport()
+        self._n_samples, self._events = 0, EvolutionReport()
+        for total in self._sums.values():  # the same arrays go on: recorded steps add to them
+            total.fill(0)
         self._began = time.perf_counter()
         return self.writer.run.metrics[-1]
 
@@ -111,12 +126,13 @@ class Recorder:
     def _validate(self, model: Model) -> dict[str, float]:
         assert self.validation is not None
         X, y = self.validation
-        metrics = {f"validation_{name}": value for name, value in self.trainer.evaluate(model, X, y).items()}
+        measured = self.trainer.evaluate(model, self._measured, y)
+        metrics = {f"validation_{name}": value for name, value in measured.items()}
         if not np.isfinite(metrics["validation_loss"]):
             raise self.diverged(model.epoch, f"the validation loss is {metrics['validation_loss']}")
         if self.evolution is not None:
             core = silence_weakest(model, self.evolution.zeta_at(model.step), self.evolution.drop)
-            found = self.trainer.evaluate(core, X, y)
+            found = self.trainer.evaluate(core, self._measured, y)
             metrics |= {f"core_validation_{name}": value for name, value in found.items()}
         return metrics | self.trainer.compare(model, self.train[0], X)
 

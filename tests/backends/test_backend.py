@@ -31,7 +31,7 @@ def test_auto_takes_the_compiled_kernels():
 
 
 def test_what_is_not_possible_is_said():
-    with pytest.raises(ValueError, match="unknown backend 'torch'; known: auto, numpy, reference"):
+    with pytest.raises(ValueError, match="unknown backend 'torch'; known: auto, numpy, cupy, reference"):
         get_backend("torch")
     with pytest.raises(ValueError, match="dtype=int32 is not possible; use float32 or float64"):
         get_backend("reference", "int32")
@@ -85,7 +85,9 @@ def results(threads, n_pre, n_post, count, n):
         library.sgd(value, velocity if momentum else None, x.reshape(-1), 0.1, momentum, nesterov)
         found += [value, velocity]
     value, first, second = (np.ones(x.size, np.float32) for _ in range(3))
-    library.adam(value, first, second, x.reshape(-1), np.arange(1, x.size + 1), 0.1, 0.9, 0.999, 1e-8)
+    library.adam(
+        value, first, second, x.reshape(-1), np.arange(x.size, dtype=np.uint32), x.size, 0, 0.1, 0.9, 0.999, 1e-8
+    )
     found += [value, first, second, library.add_scaled(x.reshape(-1).copy(), 0.3, x.reshape(-1) + 1)]
     return [array.tobytes() for array in found]
 

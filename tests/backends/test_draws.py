@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from problems import even
+from problems import even, hosted
 from scipy.stats import chisquare, kstest
 
-from sparserbm.backends import get_backend
 from sparserbm.backends.base import LANES, TILE
 from sparserbm.backends.reference import (
     normal_from_words,
@@ -59,7 +58,7 @@ def test_a_word_belongs_to_a_unit_and_a_sample():
 
 
 def draw(backend, kind, shape, dtype, key=KEY, mean=0.3):
-    backend = get_backend(backend, dtype)
+    backend = hosted(backend, dtype)
     out = np.full(shape, np.nan, dtype)
     if kind == "bernoulli":
         return backend.bernoulli(key, np.full(shape, mean, dtype), out)
@@ -113,7 +112,7 @@ def test_normal_draws_are_normal(backend):
 
 
 def test_bernoulli_draws_have_their_means(backend):
-    backend = get_backend(backend, "float64")
+    backend = hosted(backend, "float64")
     mean = np.repeat(np.array([[0.0], [0.01], [0.5], [0.93], [1.0]]), 20_000, axis=1)
     drawn = backend.bernoulli(KEY, mean, np.empty_like(mean))
     assert set(np.unique(drawn)) == {0.0, 1.0}
@@ -130,7 +129,7 @@ def test_bernoulli_draws_have_their_means(backend):
 def test_a_bernoulli_draw_compares_the_uniform_draw_of_its_key(backend, dtype):
     """Strictly: a mean of 0 never gives 1, also where the uniform draw is 0."""
     uniform = draw(backend, "uniform", (3, 100), dtype)
-    library = get_backend(backend, dtype)
+    library = hosted(backend, dtype)
     assert not library.bernoulli(KEY, uniform, np.full_like(uniform, np.nan)).any()
     just_above = np.nextafter(uniform, np.ones_like(uniform))
     assert library.bernoulli(KEY, just_above, np.full_like(uniform, np.nan)).all()

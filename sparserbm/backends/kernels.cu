@@ -1,0 +1,602 @@
+// GPU kernels, compiled by NVRTC at their first use. REAL is float or double.
+//
+// Activities are unit-major, (n_units, n) in C-order: neighbouring threads take neighbouring samples of one unit, so that
+// a connection is one contiguous read. Every result is computed by one thread, or by threads that add up in one fixed
+// order: the same input gives the same bits in every run. Compiled without contraction (--fmad=false): a fused
+// multiply-add stands only where it is written, so that elementwise kernels round as NumPy does.
+//
+// A block is at most 1,024 threads in CUDA; ours have at most 512. Integers come as long long, numbers as double: what
+// CuPy makes of Python's. Null pointers stand for arguments that are not there.
+
+typedef REAL real;
+
+namespace {
+
+const int WIDTH = 4;   // samples of one thread: a 16-byte read in float32
+const int LANES = 8;   // counters of a tile, see philox_words in reference.py
+const int TILE = 32;   // samples of a tile: four words of each counter
+const int WARP = 32;
+const unsigned ALL = 0xffffffffu;
+
+enum Activation { LINEAR, SIGMOID, RELU, TANH };
+
+struct __align__(16) Four {
+    real at[WIDTH];
+};
+
+__device__ long long thread_number() { return blockIdx.x * (long long)blockDim.x + threadIdx.x; }
+
+__device__ long long thread_count() { return gridDim.x * (long long)blockDim.x; }
+
+// `left` samples of a row from here on; in one read where rows are aligned (`left` is then at least 4).
+__device__ __forceinline__ Four load(const real* from, long long left, bool aligned) {
+    Four got;
+    if (aligned) return *reinterpret_cast<const Four*>(from);
+#pragma unroll
+    for (int q = 0; q < WIDTH; q++) got.at[q] = q < left ? from[q] : real(0);
+    return got;
+}
+
+__device__ __forceinline__ void store(real* to, const Four& values, long long left, bool aligned) {
+    if (aligned) {
+        *reinterpret_cast<Four*>(to) = values;
+        return;
+    }
+#pragma unroll
+    for (int q = 0; q < WIDTH; q++)
+        if (q < left) to[q] = values.at[q];
+}
+
+__device__ __forceinline__ real activate(real z, int activation) {
+    if (activation == SIGMOID) return real(1) / (real(1) + exp(-z));
+    if (activation == RELU) return z < 0 ? real(0) : z;  // NaN stays NaN
+    if (activation == TANH) return tanh(z);
+    return z;
+}
+
+// Derivative of an activation, from the activity that it gave.
+__device__ __forceinline__ real slope(real activity, int activation) {
+    if (activation == SIGMOID) return activity * (real(1) - activity);
+    if (activation == RELU) return activity > 0 ? real(1) : real(0);
+    if (activation == TANH) return real(1) - activity * activity;
+    return real(1);
+}
+
+// -- random numbers -----------------------------------------------------------------------------------------------
+
+struct Words {
+    unsigned at[4];
+};
+
+// Philox4x32-10 (Salmon et al. 2011).
+__device__ Words philox(unsigned c0, unsigned c1, unsigned c2, unsigned c3, unsigned key0, unsigned key1) {
+#pragma unroll
+    for (int round = 0; round < 10; round++) {
+        unsigned high0 = __umulhi(0xD2511F53u, c0), low0 = 0xD2511F53u * c0;
+        unsigned high1 = __umulhi(0xCD9E8D57u, c2), low1 = 0xCD9E8D57u * c2;
+        c0 = high1 ^ c1 ^ key0;
+        c1 = low1;
+        c2 = high0 ^ c3 ^ key1;
+        c3 = low0;
+        key0 += 0x9E3779B9u;
+        key1 += 0xBB67AE85u;
+    }
+    return {{c0, c1, c2, c3}};
+}
+
+// The four words of one counter of a row; `clock` counts the steps since the launch was recorded.
+__device__ Words draw_words(long long counter, long long row, long long key0, long long key1, long long step,
+                            long long draw, const unsigned* clock) {
+    return philox((unsigned)counter, (unsigned)row, (unsigned)draw, (unsigned)step + *clock, (unsigned)key0,
+                  (unsigned)key1);
+}
+
+__device__ __forceinline__ real unit_interval(unsigned word) {
+    return sizeof(real) == 4 ? (word >> 8) * real(5.9604644775390625e-8) : word * real(2.3283064365386963e-10);
+}
+
+// log, cos and sin by IEEE operations alone, in the order of reference.py: every backend rounds alike.
+__device__ double portable_log(double x) {
+    int exponent;
+    double mantissa = frexp(x, &exponent);
+    if (mantissa < 0.7071067811865476) {
+        mantissa = 2.0 * mantissa;
+        exponent -= 1;
+    }
+    double s = (mantissa - 1.0) / (mantissa + 1.0), square = s * s, total = 1.0 / 21;
+    for (int k = 9; k >= 0; k--) total = total * square + 1.0 / (2 * k + 1);
+    return 2.0 * s * total + exponent * 0.6931471805599453;
+}
+
+__device__ void portable_cos_sin(double turns, double* cosine, double* sine) {
+    double quarter = floor(4.0 * turns + 0.5);
+    double angle = (turns - 0.25 * quarter) * 6.283185307179586, square = angle * angle;
+    const double sines[] = {1.0,          -1.0 / 6,        1.0 / 120,        -1.0 / 5040,
+                            1.0 / 362880, -1.0 / 39916800, 1.0 / 6227020800, -1.0 / 1307674368000};
+    const double cosines[] = {1.0,         -1.0 / 2,       1.0 / 24,        -1.0 / 720,
+                              1.0 / 40320, -1.0 / 3628800, 1.0 / 479001600, -1.0 / 87178291200};
+    double s = sines[7], c = cosines[7];
+    for (int k = 6; k >= 0; k--) {
+        s = s * square + sines[k];
+        c = c * square + cosines[k];
+    }
+    s = angle * s;
+    int quadrant = (int)quarter % 4;
+    *cosine = quadrant % 2 ? s : c;
+    *sine = quadrant % 2 ? c : s;
+    if (quadrant == 1 || quadrant == 2) *cosine = -*cosine;
+    if (quadrant >= 2) *sine = -*sine;
+}
+
+// -- sums of several threads, in one order ----------------------------------------------------------------------------
+
+// Sum over `width` neighbouring lanes of a warp; every lane gets it.
+__device__ __forceinline__ real warp_sum(real value, int width) {
+    for (int distance = width / 2; distance > 0; distance /= 2) value += __shfl_xor_sync(ALL, value, distance);
+    return value;
+}
+
+// Sum over a block of 256 threads, for thread 0; `scratch` has room for 256 numbers.
+__device__ double block_sum(double value, double* scratch) {
+    int number = threadIdx.x + blockDim.x * threadIdx.y;
+    scratch[number] = value;
+    __syncthreads();
+    for (int distance = 128; distance > 0; distance /= 2) {
+        if (number < distance) scratch[number] += scratch[number + distance];
+        __syncthreads();
+    }
+    double total = scratch[0];
+    __syncthreads();
+    return total;
+}
+
+}  // namespace
+
+// -- products ----------------------------------------------------------------------------------------------------------
+
+// See Backend.spmm. Threads (x, y, z) of a block: x takes four samples, y every blockDim.y-th connection of a row, z a row.
+// Blocks of the same samples follow each other, so that what they read of `x` stays in the L2 cache.
+extern "C" __global__ void product(
+    const long long* __restrict__ indptr, const int* __restrict__ index, const int* __restrict__ order,
+    const real* __restrict__ weight, const real* __restrict__ x, const real* __restrict__ bias,
+    real* __restrict__ out, const real* __restrict__ activity, real* __restrict__ sample, long long rows,
+    long long n, long long aligned, long long activation, long long gating, long long key0, long long key1,
+    long long step, long long draw, const unsigned* clock) {
+    extern __shared__ __align__(16) unsigned char scratch[];
+    const int slices = blockDim.y, slice = threadIdx.y, AHEAD = 4;
+    const int number = threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);
+    const long long row = blockIdx.x * (long long)blockDim.z + threadIdx.z;
+    const long long lane = blockIdx.y * (long long)blockDim.x + threadIdx.x, column = WIDTH * lane;
+    const long long left = n - column;
+    const bool inside = row < rows && left > 0, whole = aligned;
+    Four total = {{0, 0, 0, 0}};
+    if (inside) {
+        const real* source = x + column;
+        const long long last = indptr[row + 1];
+        long long e = indptr[row] + slice;
+        // Several reads are under way at a time; they are added in the order of the connections.
+        for (; e + (AHEAD - 1) * slices < last; e += AHEAD * slices) {
+            Four read[AHEAD];
+            real factor[AHEAD];
+#pragma unroll
+            for (int k = 0; k < AHEAD; k++) {
+                const long long at = e + k * slices;
+                read[k] = load(source + index[at] * n, left, whole);
+                factor[k] = weight[order ? order[at] : at];
+            }
+#pragma unroll
+            for (int k = 0; k < AHEAD; k++)
+#pragma unroll
+                for (int q = 0; q < WIDTH; q++) total.at[q] = fma(factor[k], read[k].at[q], total.at[q]);
+        }
+        for (; e < last; e += slices) {
+            const Four read = load(source + index[e] * n, left, whole);
+            const real factor = weight[order ? order[e] : e];
+#pragma unroll
+            for (int q = 0; q < WIDTH; q++) total.at[q] = fma(factor, read.at[q], total.at[q]);
+        }
+    }
+    if (slices > 1) {
+        Four* sums = reinterpret_cast<Four*>(scratch);
+        sums[number] = total;
+        __syncthreads();
+        if (slice == 0)
+            for (int other = 1; other < slices; other++)
+#pragma unroll
+                for (int q = 0; q < WIDTH; q++) total.at[q] += sums[number + other * blockDim.x].at[q];
+        __syncthreads();
+    }
+    const bool writes = inside && slice == 0;
+    const long long place = row * n + column;
+    if (writes) {
+        const real start = bias ? bias[row] : real(0);
+#pragma unroll
+        for (int q = 0; q < WIDTH; q++) total.at[q] = activate(total.at[q] + start, activation);
+        if (activity) {
+            const Four own = load(activity + place, left, whole);
+#pragma unroll
+            for (int q = 0; q < WIDTH; q++) total.at[q] *= slope(own.at[q], gating);
+        }
+        store(out + place, total, left, whole);
+    }
+    if (sample) {
+        // Eight neighbouring lanes share a tile: each computes one counter and takes the words of its four samples.
+        unsigned* tile = reinterpret_cast<unsigned*>(scratch) + WIDTH * (number - number % LANES);
+        const int own = number % LANES;
+        if (row < rows && slice == 0) {  // also beyond the last sample: the counter has words of samples before it
+            const Words words = draw_words(lane, row, key0, key1, step, draw, clock);
+#pragma unroll
+            for (int w = 0; w < 4; w++) tile[LANES * w + own] = words.at[w];
+        }
+        __syncthreads();
+        if (writes) {
+            Four drawn;
+#pragma unroll
+            for (int q = 0; q < WIDTH; q++)
+                drawn.at[q] = unit_interval(tile[WIDTH * own + q]) < total.at[q] ? real(1) : real(0);
+            store(sample + place, drawn, left, whole);
+        }
+    }
+}
+
+// See Backend.sddmm, for one pair or two (`x2` null: one). A warp takes four connections of a row at a time, eight lanes each.
+extern "C" __global__ void sampled_product(
+    const long long* __restrict__ indptr, const int* __restrict__ index, const real* __restrict__ x,
+    const real* __restrict__ y, double sign, long long n, long long aligned, const real* __restrict__ x2,
+    const real* __restrict__ y2, double sign2, long long n2, long long aligned2, long long accumulate,
+    long long rows, long long slices, real* __restrict__ out) {
+    const long long item = blockIdx.x * (long long)blockDim.y + threadIdx.y;
+    const long long row = item / slices;
+    if (row >= rows) return;  // whole warps
+    const int group = threadIdx.x / LANES, lane = threadIdx.x % LANES, groups = WARP / LANES;
+    const long long last = indptr[row + 1];
+    for (long long base = indptr[row] + item % slices * groups; base < last; base += slices * groups) {
+        const long long e = base + group;
+        const long long unit = index[e < last ? e : base];  // all lanes stay for the sum
+        real total = 0;
+        {
+            const real *one = x + unit * n, *other = y + row * n;
+#pragma unroll 4
+            for (long long column = WIDTH * lane; column < n; column += WIDTH * LANES) {
+                const Four a = load(one + column, n - column, aligned), b = load(other + column, n - column, aligned);
+#pragma unroll
+                for (int q = 0; q < WIDTH; q++) total = fma(a.at[q], b.at[q], total);
+            }
+            total *= real(sign);
+        }
+        if (x2) {
+            real more = 0;
+            const real *one = x2 + unit * n2, *other = y2 + row * n2;
+#pragma unroll 4
+            for (long long column = WIDTH * lane; column < n2; column += WIDTH * LANES) {
+                const Four a = load(one + column, n2 - column, aligned2),
+                           b = load(other + column, n2 - column, aligned2);
+#pragma unroll
+                for (int q = 0; q < WIDTH; q++) more = fma(a.at[q], b.at[q], more);
+            }
+            total += real(sign2) * more;
+        }
+        total = warp_sum(total, LANES);
+        if (lane == 0 && e < last) out[e] = accumulate ? out[e] + total : total;
+    }
+}
+
+// ``out[j] = sign * sum(a[j]) + sign2 * sum(b[j])``; a warp takes a row.
+extern "C" __global__ void row_sums(
+    const real* __restrict__ a, double sign, long long n, const real* __restrict__ b, double sign2, long long n2,
+    long long accumulate, long long rows, real* __restrict__ out) {
+    const long long row = blockIdx.x * (long long)blockDim.y + threadIdx.y;
+    if (row >= rows) return;
+    real total = 0, more = 0;
+    for (long long column = threadIdx.x; column < n; column += WARP) total += a[row * n + column];
+    if (b)
+        for (long long column = threadIdx.x; column < n2; column += WARP) more += b[row * n2 + column];
+    total = warp_sum(real(sign) * total + real(sign2) * more, WARP);
+    if (threadIdx.x == 0) out[row] = accumulate ? out[row] + total : total;
+}
+
+// -- batches, rewiring --------------------------------------------------------------------------------------------------
+
+namespace {
+
+// ``out[f, b] = samples[rows[b], f]``, in tiles of 32 x 32 through shared memory: both sides are read and written in lines.
+template <class T>
+__device__ void gather_from(const T* __restrict__ samples, const long long* __restrict__ rows, long long n_features,
+                            long long n, real* __restrict__ out) {
+    __shared__ real tile[WARP][WARP + 1];  // one more: a column then lies in 32 banks
+    const long long feature = blockIdx.x * (long long)WARP, first = blockIdx.y * (long long)WARP;
+    for (int k = threadIdx.y; k < WARP; k += blockDim.y)
+        if (first + k < n && feature + threadIdx.x < n_features)
+            tile[k][threadIdx.x] = real(samples[rows[first + k] * n_features + feature + threadIdx.x]);
+    __syncthreads();
+    for (int k = threadIdx.y; k < WARP; k += blockDim.y)
+        if (feature + k < n_features && first + threadIdx.x < n)
+            out[(feature + k) * n + first + threadIdx.x] = tile[threadIdx.x][k];
+}
+
+}  // namespace
+
+extern "C" __global__ void gather(
+    const real* samples, const long long* rows, long long n_features, long long n, real* out) {
+    gather_from(samples, rows, n_features, n, out);
+}
+
+extern "C" __global__ void gather_bytes(
+    const unsigned char* samples, const long long* rows, long long n_features, long long n, real* out) {
+    gather_from(samples, rows, n_features, n, out);
+}
+
+namespace {
+
+// See Backend.merged; rank[e] counts the kept up to e, itself included. `out` is zero where newborns come.
+template <class T>
+__device__ void merge(const T* old, const unsigned char* keep, const int* rank, long long n, const int* before,
+                      long long n_new, T* out) {
+    for (long long e = thread_number(); e < n; e += thread_count()) {
+        if (!keep[e]) continue;
+        const int kept = rank[e] - 1;
+        long long low = 0, high = n_new;  // newborns that come before
+        while (low < high) {
+            const long long middle = (low + high) / 2;
+            if (before[middle] <= kept)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        out[kept + low] = old[e];
+    }
+}
+
+}  // namespace
+
+extern "C" __global__ void merge1(
+    const unsigned char* old, const unsigned char* keep, const int* rank, long long n, const int* before,
+    long long n_new, unsigned char* out) {
+    merge(old, keep, rank, n, before, n_new, out);
+}
+
+extern "C" __global__ void merge2(
+    const unsigned short* old, const unsigned char* keep, const int* rank, long long n, const int* before,
+    long long n_new, unsigned short* out) {
+    merge(old, keep, rank, n, before, n_new, out);
+}
+
+extern "C" __global__ void merge4(
+    const unsigned* old, const unsigned char* keep, const int* rank, long long n, const int* before, long long n_new,
+    unsigned* out) {
+    merge(old, keep, rank, n, before, n_new, out);
+}
+
+extern "C" __global__ void merge8(
+    const unsigned long long* old, const unsigned char* keep, const int* rank, long long n, const int* before,
+    long long n_new, unsigned long long* out) {
+    merge(old, keep, rank, n, before, n_new, out);
+}
+
+// -- draws: a thread takes one counter of a row, four samples a stride of 8 apart -------------------------------------------
+
+namespace {
+
+struct Place {
+    long long row, counter, first;  // `first`: of the samples, in its row
+};
+
+__device__ Place place_of(long long number, long long n) {
+    const long long counters = (n + TILE - 1) / TILE * LANES, counter = number % counters;
+    return {number / counters, counter, counter / LANES * TILE + counter % LANES};
+}
+
+__device__ long long counters_of(long long rows, long long n) { return rows * ((n + TILE - 1) / TILE * LANES); }
+
+}  // namespace
+
+extern "C" __global__ void uniform(
+    long long key0, long long key1, long long step, long long draw, const unsigned* clock, long long rows,
+    long long n, real* __restrict__ out) {
+    for (long long number = thread_number(); number < counters_of(rows, n); number += thread_count()) {
+        const Place at = place_of(number, n);
+        const Words words = draw_words(at.counter, at.row, key0, key1, step, draw, clock);
+        for (int w = 0; w < 4; w++)
+            if (at.first + LANES * w < n)
+                out[at.row * n + at.first + LANES * w] = unit_interval(words.at[w]);
+    }
+}
+
+// `out` may be `mean`.
+extern "C" __global__ void bernoulli(
+    long long key0, long long key1, long long step, long long draw, const unsigned* clock, long long rows,
+    long long n, const real* mean, real* out) {
+    for (long long number = thread_number(); number < counters_of(rows, n); number += thread_count()) {
+        const Place at = place_of(number, n);
+        const Words words = draw_words(at.counter, at.row, key0, key1, step, draw, clock);
+        for (int w = 0; w < 4; w++) {
+            const long long here = at.row * n + at.first + LANES * w;
+            if (at.first + LANES * w < n)
+                out[here] = unit_interval(words.at[w]) < mean[here] ? real(1) : real(0);
+        }
+    }
+}
+
+extern "C" __global__ void normal(
+    long long key0, long long key1, long long step, long long draw, const unsigned* clock, long long rows,
+    long long n, real* __restrict__ out) {
+    for (long long number = thread_number(); number < counters_of(rows, n); number += thread_count()) {
+        const Place at = place_of(number, n);
+        const Words words = draw_words(at.counter, at.row, key0, key1, step, draw, clock);
+        for (int half = 0; half < 2; half++) {
+            const double radius = sqrt(-2.0 * portable_log((words.at[2 * half] + 0.5) * 2.3283064365386963e-10));
+            double cosine, sine;
+            portable_cos_sin(words.at[2 * half + 1] * 2.3283064365386963e-10, &cosine, &sine);
+            const long long sample = at.first + LANES * 2 * half, here = at.row * n + sample;
+            if (sample < n) out[here] = real(radius * cosine);
+            if (sample + LANES < n) out[here + LANES] = real(radius * sine);
+        }
+    }
+}
+
+// -- columns: a thread (x, y) takes sample x and every 8th unit from y on ----------------------------------------------------
+
+// In place: probabilities of the units of every sample.
+extern "C" __global__ void softmax(long long units, long long n, real* z) {
+    __shared__ real scratch[8][WARP];
+    const long long sample = blockIdx.x * (long long)WARP + threadIdx.x;
+    const bool inside = sample < n;
+    const int y = threadIdx.y;
+    real largest = inside ? z[sample] : real(0);
+    if (inside)
+        for (long long unit = y; unit < units; unit += 8) {
+            const real value = z[unit * n + sample];
+            largest = value <= largest ? largest : value;  // compared this way round, NaN spreads
+        }
+    scratch[y][threadIdx.x] = largest;
+    __syncthreads();
+    for (int other = 0; other < 8; other++) {
+        const real value = scratch[other][threadIdx.x];
+        largest = value <= largest ? largest : value;
+    }
+    __syncthreads();
+    real total = 0;
+    if (inside)
+        for (long long unit = y; unit < units; unit += 8) {
+            const real value = exp(z[unit * n + sample] - largest);
+            z[unit * n + sample] = value;
+            total += value;
+        }
+    scratch[y][threadIdx.x] = total;
+    __syncthreads();
+    total = 0;
+    for (int other = 0; other < 8; other++) total += scratch[other][threadIdx.x];
+    if (inside)
+        for (long long unit = y; unit < units; unit += 8) z[unit * n + sample] /= total;
+}
+
+// See Backend.class_error; sums[2 * block] gets the loss of the block's samples, sums[2 * block + 1] how many are right.
+extern "C" __global__ void class_error(
+    const real* __restrict__ output, const long long* __restrict__ y, long long classes, long long n,
+    double smallest, real* __restrict__ delta, double* __restrict__ sums) {
+    __shared__ real values[8][WARP];
+    __shared__ long long rows[8][WARP];
+    __shared__ double scratch[256];
+    const long long sample = blockIdx.x * (long long)WARP + threadIdx.x;
+    const bool inside = sample < n;
+    const int slice = threadIdx.y;
+    long long best = slice < classes ? slice : 0;
+    const long long right = inside ? y[sample] : 0;
+    if (inside)
+        for (long long row = slice; row < classes; row += 8) {
+            const real value = output[row * n + sample];
+            if (value > output[best * n + sample]) best = row;
+            delta[row * n + sample] = row == right ? value - real(1) : value;
+        }
+    values[slice][threadIdx.x] = inside ? output[best * n + sample] : real(0);
+    rows[slice][threadIdx.x] = best;
+    __syncthreads();
+    double loss = 0, correct = 0;
+    if (inside && slice == 0) {
+        real largest = values[0][threadIdx.x];
+        for (int other = 1; other < 8; other++) {
+            const real value = values[other][threadIdx.x];
+            const long long row = rows[other][threadIdx.x];
+            if (value > largest || (value == largest && row < best)) {
+                largest = value;
+                best = row;
+            }
+        }
+        const double hit = output[right * n + sample];
+        loss = -log(hit < smallest ? smallest : hit);
+        correct = best == right;
+    }
+    loss = block_sum(loss, scratch);
+    correct = block_sum(correct, scratch);
+    if (threadIdx.x == 0 && slice == 0) {
+        sums[2 * blockIdx.x] = loss;
+        sums[2 * blockIdx.x + 1] = correct;
+    }
+}
+
+// -- sums of everything --------------------------------------------------------------------------------------------------
+
+// sums[block] = sum((a - b)**2) over the block's share.
+extern "C" __global__ void squared_error(
+    const real* __restrict__ a, const real* __restrict__ b, long long size, double* __restrict__ sums) {
+    __shared__ double scratch[256];
+    double total = 0;
+    for (long long k = thread_number(); k < size; k += thread_count()) {
+        const real difference = a[k] - b[k];
+        total += (double)(difference * difference);
+    }
+    total = block_sum(total, scratch);
+    if (threadIdx.x == 0) sums[blockIdx.x] = total;
+}
+
+// out[c] = sum over k of sums[k * columns + c]; one block for each column.
+extern "C" __global__ void column_sums(
+    const double* __restrict__ sums, long long count, long long columns, double* __restrict__ out) {
+    __shared__ double scratch[256];
+    double total = 0;
+    for (long long k = threadIdx.x; k < count; k += blockDim.x) total += sums[k * columns + blockIdx.x];
+    total = block_sum(total, scratch);
+    if (threadIdx.x == 0) out[blockIdx.x] = total;
+}
+
+// -- elementwise ---------------------------------------------------------------------------------------------------------
+
+extern "C" __global__ void softplus(long long size, const real* x, real* out) {
+    for (long long k = thread_number(); k < size; k += thread_count()) {
+        const real value = x[k];
+        out[k] = (value < 0 ? real(0) : value) + log1p(exp(value < 0 ? value : -value));
+    }
+}
+
+extern "C" __global__ void gate(
+    long long size, long long activation, const real* __restrict__ activity, real* __restrict__ values) {
+    for (long long k = thread_number(); k < size; k += thread_count()) values[k] *= slope(activity[k], activation);
+}
+
+extern "C" __global__ void add_scaled(
+    long long size, real* __restrict__ target, double scale, const real* __restrict__ source) {
+    for (long long k = thread_number(); k < size; k += thread_count()) target[k] += real(scale) * source[k];
+}
+
+// See Backend.sgd; `velocity` may be null.
+extern "C" __global__ void sgd(
+    long long size, real* __restrict__ value, real* __restrict__ velocity, const real* __restrict__ gradient,
+    double learning_rate, double momentum, long long nesterov) {
+    const real rate = learning_rate, kept = momentum;
+    for (long long k = thread_number(); k < size; k += thread_count()) {
+        real along = gradient[k];
+        if (velocity) {
+            const real moved = kept * velocity[k] + along;
+            velocity[k] = moved;
+            along = nesterov ? along + kept * moved : moved;
+        }
+        value[k] -= rate * along;
+    }
+}
+
+// See Backend.adam; `born` has 2 or 4 bytes a connection, or is null.
+extern "C" __global__ void adam(
+    long long size, real* __restrict__ value, real* __restrict__ first, real* __restrict__ second,
+    const real* __restrict__ gradient, const void* __restrict__ born, long long born_bytes, long long step,
+    long long start, const unsigned* clock, double learning_rate, double beta1, double beta2, double eps) {
+    const real rate = learning_rate, kept1 = beta1, new1 = 1 - beta1, kept2 = beta2, new2 = 1 - beta2;
+    for (long long k = thread_number(); k < size; k += thread_count()) {
+        long long since = start;
+        if (born) {
+            const long long birth = born_bytes == 2 ? ((const unsigned short*)born)[k] : ((const unsigned*)born)[k];
+            since = birth > start ? birth : start;
+        }
+        const double age = (double)(step + *clock + 1 - since);
+        const real g = gradient[k];
+        first[k] = kept1 * first[k] + new1 * g;
+        second[k] = kept2 * second[k] + new2 * (g * g);
+        const real mean = first[k] / real(1 - pow(beta1, age)), spread = second[k] / real(1 - pow(beta2, age));
+        value[k] -= rate * mean / (sqrt(spread) + real(eps));
+    }
+}
+
+// -- the clock of recorded work: steps since it was recorded ---------------------------------------------------------------
+
+extern "C" __global__ void set_clock(unsigned* clock, long long steps) { *clock = (unsigned)steps; }
+
+extern "C" __global__ void tick(unsigned* clock) { *clock += 1; }
