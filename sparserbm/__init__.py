@@ -25,7 +25,15 @@ _PUBLIC = {
     "sparserbm.evolution": ("SET", "Evolution", "SignedMagnitude", "RandomGrow", "Fresh", "ZeroBirth", "core_view"),
     "sparserbm.training": (
         *("train", "resume", "load_model", "CD", "Backprop", "CrossEntropy", "SquaredError", "SGD", "Adam"),
-        *("EarlyStopping", "DivergenceError", "EfficiencyWarning", "Central", "Rectangle", "Deviation"),
+        *(
+            "EarlyStopping",
+            "DivergenceError",
+            "EfficiencyWarning",
+            "OutOfMemoryError",
+            "Central",
+            "Rectangle",
+            "Deviation",
+        ),
     ),
     "sparserbm.recipes": ("Recipe",),
     "sparserbm.studies": ("study",),

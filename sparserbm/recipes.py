@@ -27,7 +27,7 @@ from sparserbm.regularization import L1, L2, Penalty, penalties
 from sparserbm.runs import Run, read_config
 from sparserbm.training import resume, train
 from sparserbm.training.config import Rules
-from sparserbm.training.estimate import Estimate, estimate
+from sparserbm.training.estimate import Estimate, estimate, memory_explained
 
 MODELS = ("rbm", "mlp")
 ALGORITHMS = {"rbm": "cd(k=1)", "mlp": "backprop"}
@@ -202,6 +202,10 @@ class Recipe:
         **watching
             Further arguments of `train`: name, progress, callbacks, notes.
         """
+        with memory_explained(self.estimate, None, None):
+            return self._run(out, overwrite=overwrite, **watching)
+
+    def _run(self, out: str | os.PathLike | None, *, overwrite: bool, **watching: Any) -> Run:
         data = self.load_data()
         notes = {"recipe": dataclasses.asdict(self.from_anywhere())} | watching.pop("notes", {})
         return train(
@@ -240,8 +244,11 @@ def _units(text: str, n: int) -> Units:
     return parse("unit", f"{name}(n={n}, {rest})" if rest else f"{name}(n={n})")
 
 
-def resume_recipe(folder: str | os.PathLike, epochs: int, **watching: Any) -> Run:
-    """Continue a run that a recipe made, until it has `epochs` epochs in all; the data are loaded as before."""
+def resume_recipe(folder: str | os.PathLike, epochs: int, backend: str | None = None, **watching: Any) -> Run:
+    """Continue a run that a recipe made, until it has `epochs` epochs in all; the data are loaded as before.
+
+    `backend` may be another than that of the run.
+    """
     config = read_config(Path(folder))
     if "recipe" not in config:
         raise ValueError(
@@ -249,8 +256,8 @@ def resume_recipe(folder: str | os.PathLike, epochs: int, **watching: Any) -> Ru
         )
     recipe = Recipe(**config["recipe"])
     threads = recipe.threads and min(recipe.threads, os.cpu_count() or 1)  # it may go on at a smaller machine
-    backend = get_backend(recipe.backend, threads=threads)
-    return resume(folder, recipe.load_data(), epochs=epochs, backend=backend, **watching)
+    found = get_backend(backend or recipe.backend, threads=threads)
+    return resume(folder, recipe.load_data(), epochs=epochs, backend=found, **watching)
 
 
 @functools.lru_cache(maxsize=2)  # a worker of a study trains many runs on the same data

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import multiprocessing
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from sparserbm.backends import n_gpus, resolve_name, use_gpu
 from sparserbm.recipes import MODELS, Recipe, resume_recipe
 from sparserbm.runs import Run, load_run, read_config
 from sparserbm.training import DivergenceError
@@ -87,6 +90,7 @@ def study(
     epochs: int | None = None,
     out: str | os.PathLike,
     folder: str | None = None,
+    backend: str = "auto",
     settings: dict[str, dict[str, Any]] | None = None,
     n_jobs: int | None = None,
     overwrite: bool = False,
@@ -108,10 +112,12 @@ def study(
         Folder of the study; each run gets a folder in it.
     folder : str, optional
         Where `load_dataset` looks first.
+    backend : {"auto", "numpy", "cupy", "reference"}
     settings : dict, optional
         Further settings of the recipes, by model: ``{"mlp": {"hidden": (300,)}}``.
     n_jobs : int, optional
-        Runs at a time, one thread each; the number of cores by default.
+        Runs at a time; by default one on each core, with one thread, or one on each GPU. Several workers to a GPU take
+        turns on it.
     overwrite : bool
         Train finished runs again.
     progress : callable, optional
@@ -133,7 +139,8 @@ def study(
         raise ValueError("a study needs at least one model and one strength of L2")
     if (out / "config.json").exists():
         raise ValueError(f"{out} is the folder of a run; give another folder for the study")
-    cells = list(_cells(data, models, l2, seeds, epochs, folder, settings or {}))
+    shared = {"data": data, "folder": folder, "backend": backend, "threads": 1}
+    cells = list(_cells(data, models, l2, seeds, epochs, shared, settings or {}))
     names = [name for name, _, _ in cells]
     if len(set(names)) < len(names):
         raise ValueError(f"models {tuple(models)} or strengths {tuple(l2)} repeat themselves; give each once")
@@ -141,8 +148,10 @@ def study(
     say = progress or (lambda line: None)
     say(f"{len(cells)} runs into {out}")
     rows: list[dict[str, Any]] = []
-    with parallel_config(backend="loky", n_jobs=n_jobs or cpu_count(), inner_max_num_threads=1):
-        jobs = (delayed(_one_run)(recipe, cell, out / name, name, overwrite) for name, cell, recipe in cells)
+    on_gpu = any(resolve_name(recipe.backend)[0] == "cupy" for _, _, recipe in cells)
+    n_devices = n_gpus() if on_gpu else 0  # if there is none, that should be said before the first run
+    with parallel_config(backend="loky", n_jobs=n_jobs or n_devices or cpu_count(), inner_max_num_threads=1):
+        jobs = (delayed(_one_run)(recipe, cell, out / name, name, overwrite, n_devices) for name, cell, recipe in cells)
         for row in Parallel(return_as="generator_unordered")(jobs):
             rows.append(row)
             say(f"[{len(rows)}/{len(cells)}] {row['run']}: {_headline(row)}")
@@ -198,7 +207,7 @@ def _cells(
     l2: Sequence[Any],
     seeds: int,
     epochs: int | None,
-    folder: str | None,
+    shared: dict[str, Any],
     settings: dict[str, dict[str, Any]],
 ) -> Iterator[tuple[str, dict[str, Any], Recipe]]:
     """Name, place in the grid and recipe of every run."""
@@ -206,22 +215,24 @@ def _cells(
         if model not in MODELS:
             raise ValueError(f"unknown model {model!r}; known: {', '.join(MODELS)}")
         base = STUDY_MLP if model == "mlp" else STUDY_RBM
-        changes = {"epochs": STUDY_EPOCHS} | STUDY_SETTINGS.get(data, {}).get(model, {})
+        changes = shared | {"epochs": STUDY_EPOCHS} | STUDY_SETTINGS.get(data, {}).get(model, {})
         changes |= settings.get(model, {}) | ({} if epochs is None else {"epochs": epochs})
         for strength in l2:
             for seed in range(seeds):
-                recipe = dataclasses.replace(
-                    base, **{**changes, "data": data, "folder": folder, "l2": strength, "seed": seed, "threads": 1}
-                )
+                recipe = dataclasses.replace(base, **{**changes, "l2": strength, "seed": seed})
                 # schedules have characters that folder names should not have
                 text = "".join(c if c.isalnum() or c in ".-" else "_" for c in str(strength))
                 name = f"{model}-l2={text}-seed={seed}"
                 yield name, {"model": model, "l2": strength, "seed": seed}, recipe.from_anywhere()
 
 
-def _one_run(recipe: Recipe, cell: dict[str, Any], folder: Path, name: str, overwrite: bool) -> dict[str, Any]:
+def _one_run(
+    recipe: Recipe, cell: dict[str, Any], folder: Path, name: str, overwrite: bool, n_devices: int
+) -> dict[str, Any]:
     """Train one run, go on with it, or find it finished; a run that diverges does not end the study."""
     status = "finished"
+    if n_devices and recipe.backend.partition(":")[2] == "":
+        use_gpu(_worker() % n_devices)
     try:
         done = -1 if overwrite or not (folder / "config.json").is_file() else _epochs_done(folder, recipe)
         if 0 < done < recipe.epochs:
@@ -231,6 +242,12 @@ def _one_run(recipe: Recipe, cell: dict[str, Any], folder: Path, name: str, over
     except DivergenceError as error:
         status = str(error)
     return cell | {"run": name, "status": status} | _last_metrics(folder)
+
+
+def _worker() -> int:
+    """The number of this worker process; workers with neighbouring numbers are at work at a time."""
+    digits = re.search(r"\d+$", multiprocessing.current_process().name)
+    return int(digits[0]) if digits else 0
 
 
 def _epochs_done(folder: Path, recipe: Recipe) -> int:

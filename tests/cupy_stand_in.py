@@ -277,6 +277,9 @@ def limit_memory(n_bytes):
         _total = before
 
 
+_GUARDS = bytes([GUARD_BYTE]) * (2 * GUARD + 2 * ALIGNMENT)
+
+
 class _Block:
     """Memory of a pretended device, with guards on both sides."""
 
@@ -288,8 +291,8 @@ class _Block:
 
     def lend(self, nbytes):
         self.nbytes = nbytes
-        self.raw[:] = GUARD_BYTE
         self.spoil()
+        self.mend()
 
     def spoil(self):
         data = self.raw[self.start : self.start + self.nbytes]
@@ -300,13 +303,13 @@ class _Block:
     def guards(self):
         return self.raw[: self.start], self.raw[self.start + self.nbytes :]
 
+    def mend(self):
+        for guard in self.guards():
+            guard[:] = GUARD_BYTE
+
     def intact(self):
-        """Whether nobody wrote beside it; the guards are mended, so that one mistake is told once."""
-        good = all(not np.any(guard != GUARD_BYTE) for guard in self.guards())
-        if not good:
-            for guard in self.guards():
-                guard[:] = GUARD_BYTE
-        return good
+        """Whether nobody wrote beside it."""
+        return all(guard.tobytes() == _GUARDS[: len(guard)] for guard in self.guards())
 
 
 class MemoryPool:
@@ -532,9 +535,12 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
     T = property(lambda self: self._see(self._host.T))
 
     @property
+    def _address(self):
+        return self._host.__array_interface__["data"][0] if self.size else 0
+
+    @property
     def data(self):
-        address = self._host.__array_interface__["data"][0]
-        return MemoryPointer(self._memory, address - self._memory.ptr if self.size else 0)
+        return MemoryPointer(self._memory, self._address - self._memory.ptr if self.size else 0)
 
     # --- to the host
     def get(self, stream=None, order="C", out=None, blocking=True):
@@ -858,7 +864,7 @@ class _Kernel:
                 return ctypes.c_void_p(0)
             same = {"u1": ("u1", "b1"), "b1": ("u1", "b1")}.get(kind[1:], (kind[1:],))
             if isinstance(value, ndarray) and (kind == "*V0" or _kind(value.dtype) in same):
-                return ctypes.c_void_p(value.data.ptr)
+                return ctypes.c_void_p(value._address)
         elif kind == "i8" and type(value) is int:
             if not -(2**63) <= value < 2**63:
                 raise OverflowError(f"kernel {self.name}, argument {number}: {value} does not fit into long long")
@@ -885,11 +891,8 @@ class _Kernel:
         if len(args) != len(self._kinds):
             raise TypeError(f"kernel {self.name} takes {len(self._kinds)} arguments, {len(args)} given")
         values = [self._argument(i, kind, value) for i, (kind, value) in enumerate(zip(self._kinds, args))]
-        blocks = [
-            (i, value._memory.block)
-            for i, value in enumerate(args)
-            if isinstance(value, ndarray) and value._memory.block
-        ]
+        arrays = {i: value for i, value in enumerate(args) if isinstance(value, ndarray) and value.size}
+        blocks = {i: array._memory.block for i, array in arrays.items()}
         c_sizes = (ctypes.c_uint * 7)(*sizes)
 
         def action():
@@ -897,12 +900,15 @@ class _Kernel:
             text = ctypes.create_string_buffer(4000)
             if self._launch(c_sizes, pointers, int(order == "backward"), text, len(text)):
                 raise RuntimeError(text.value.decode(errors="replace"))
-            if wrong := [i for i, memory in blocks if not memory.intact()]:
+            wrong = [i for i, block in blocks.items() if not block.intact()]
+            for i in wrong:
+                blocks[i].mend()  # one mistake is told once
+            if wrong:
                 raise AssertionError(f"kernel {self.name} wrote beyond the memory of argument {wrong[0]}")
 
+        _do(args, action)
         if not get_current_stream().is_capturing():
             launches.append(self.name)
-        _do(args, action)
 
 
 class RawModule:

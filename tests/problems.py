@@ -90,6 +90,11 @@ def hosted(backend, dtype=None):
     return found if found.xp is np else Hosted(found)
 
 
+def host(array):
+    """The values on the host, of an array of any backend."""
+    return array if isinstance(array, np.ndarray) else array.get()
+
+
 def gradient(coactivity, layer):
     """What the library says at every connection of `layer`, part by part; NaN where it says nothing."""
     found = layer.backend.asarray(np.full(len(layer), np.nan))
@@ -182,9 +187,12 @@ def dense_loss(mlp, X, y, loss):
 
 
 def finite_differences(values, function, step=1e-6):
-    """Central differences of `function()` for every entry of `values`, which is changed in place and put back."""
+    """Central differences of `function()` for every entry of `values`, which is changed in place and put back.
+
+    The values may be on a device.
+    """
     slopes = np.empty(len(values))
-    for k, middle in enumerate(values.copy()):
+    for k, middle in enumerate(host(values).tolist()):
         values[k] = middle + step
         above = function()
         values[k] = middle - step

@@ -16,7 +16,8 @@ from sparserbm_cli.options import Words, read_sets, read_toml, split_strengths, 
 @click.option("--l2", default="0,1e-3", show_default=True, help="L2 strengths: numbers or schedules.")
 @click.option("--seeds", type=int, default=3, show_default=True, help="Seeds 0, 1, ...")
 @click.option("--epochs", type=int, help="155 by default, 120 on digits.")
-@click.option("--jobs", type=int, help="Runs at a time; the number of cores by default.")
+@click.option("--jobs", type=int, help="Runs at a time; by default one on each core or GPU.")
+@click.option("--backend", default="auto", show_default=True, help="auto, numpy, cupy (GPUs) or reference.")
 @click.option("--config", type=click.Path(), help="TOML file with a table of settings for each model.")
 @click.option("--set", "sets", multiple=True, metavar="MODEL.KEY=VALUE", help="One setting, over the file.")
 @click.option("--out", required=True, type=click.Path(), help="Folder for runs, tables, figures and report.")
@@ -29,6 +30,7 @@ def study(
     seeds: int,
     epochs: int | None,
     jobs: int | None,
+    backend: str,
     config: str | None,
     sets: tuple[str, ...],
     out: str,
@@ -55,6 +57,7 @@ def study(
         epochs=epochs,
         out=out,
         folder=folder,
+        backend=backend,
         settings=settings,
         n_jobs=jobs,
         overwrite=overwrite,

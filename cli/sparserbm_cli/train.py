@@ -75,8 +75,9 @@ train.add_command(
 @train.command()
 @click.argument("folder", type=click.Path())
 @click.option("--epochs", type=int, required=True, help="Epochs in all, those done included.")
+@click.option("--backend", help="Another one than before: a run on a GPU can go on without one, and back.")
 @click.option("--quiet", is_flag=True, help="No progress.")
-def resume(folder: str, epochs: int, quiet: bool) -> None:
+def resume(folder: str, epochs: int, backend: str | None, quiet: bool) -> None:
     """Continue the run in FOLDER from its last checkpoint, with the settings and data that it began with.
 
     \b
@@ -88,7 +89,7 @@ def resume(folder: str, epochs: int, quiet: bool) -> None:
     done = max((line["epoch"] for line in load_run(folder).metrics), default=0)
     if epochs <= done:
         raise click.ClickException(f"run {folder} has {done} epochs already; give more than that with --epochs")
-    click.echo(outcome(resume_recipe(folder, epochs, progress=not quiet)))
+    click.echo(outcome(resume_recipe(folder, epochs, backend, progress=not quiet)))
 
 
 def outcome(run: Any) -> str:

@@ -24,7 +24,11 @@ __all__ = [
     "Workspace",
     "get_backend",
     "is_cupy",
+    "n_gpus",
     "on_host",
+    "resolve_name",
+    "use_gpu",
+    "why_no_gpu",
     "with_kind",
 ]
 
@@ -89,12 +93,26 @@ def resolve_name(name: str) -> tuple[str, int | None]:
 
 
 def _cupy(dtype: str, device: int | None) -> Backend:
-    reason = why_no_gpu()
-    if reason is not None:
-        raise ValueError(f'backend="cupy" is not possible: {reason}; backend="numpy" runs on the CPU')
+    n_gpus()
     from sparserbm.backends.cupy_backend import CupyBackend
 
     return CupyBackend(dtype, device)
+
+
+def n_gpus() -> int:
+    """How many CUDA devices the cupy backend can run on, at least 1.
+
+    Raises
+    ------
+    ValueError
+        If there is none, with the reason.
+    """
+    reason = why_no_gpu()
+    if reason is not None:
+        raise ValueError(f'backend="cupy" is not possible: {reason}; backend="numpy" runs on the CPU')
+    import cupy
+
+    return int(cupy.cuda.runtime.getDeviceCount())
 
 
 @functools.cache  # what is asked for at every model takes milliseconds
@@ -113,15 +131,6 @@ def why_no_gpu() -> str | None:
     except Exception as error:  # CuPy for another CUDA, or a driver too old for it: many kinds of errors
         return f"CuPy cannot be used ({str(error).strip().splitlines()[0]})"
     return None if available else "CuPy finds no CUDA device (nvidia-smi shows what the driver sees)"
-
-
-def n_gpus() -> int:
-    """CUDA devices that the cupy backend can run on."""
-    if why_no_gpu() is not None:
-        return 0
-    import cupy
-
-    return int(cupy.cuda.runtime.getDeviceCount())
 
 
 def use_gpu(number: int) -> None:

@@ -100,6 +100,10 @@ class Backend(ABC):
     def to_numpy(self, array: Any) -> np.ndarray:
         """The array on the host."""
 
+    def free_memory(self) -> int | None:
+        """Bytes that are free on the device; None where nobody can say."""
+        return None
+
     def empty(self, shape: tuple[int, ...]) -> Any:
         return self.xp.empty(shape, dtype=self.dtype)
 

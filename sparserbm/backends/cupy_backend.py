@@ -106,6 +106,10 @@ class CupyBackend(Backend):
     def to_numpy(self, array: Any) -> np.ndarray:
         return cupy.asnumpy(array)
 
+    def free_memory(self) -> int | None:
+        free, _ = cupy.cuda.Device(self.device).mem_info
+        return int(free) + cupy.get_default_memory_pool().free_bytes()  # the pool keeps what was freed
+
     # -- products --------------------------------------------------------------------------------------------
 
     def _product(

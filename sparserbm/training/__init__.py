@@ -5,7 +5,7 @@ from sparserbm.training.begin import resume, train
 from sparserbm.training.callbacks import EarlyStopping
 from sparserbm.training.cd import CD
 from sparserbm.training.checkpoint import load_model
-from sparserbm.training.errors import DivergenceError, EfficiencyWarning
+from sparserbm.training.errors import DivergenceError, EfficiencyWarning, OutOfMemoryError
 from sparserbm.training.losses import CrossEntropy, SquaredError
 from sparserbm.training.optimizers import SGD, Adam
 from sparserbm.training.zone import Central, Deviation, Rectangle
@@ -21,6 +21,7 @@ __all__ = [
     "DivergenceError",
     "EarlyStopping",
     "EfficiencyWarning",
+    "OutOfMemoryError",
     "Rectangle",
     "SquaredError",
     "load_model",

@@ -30,6 +30,7 @@ from sparserbm.training.checks import (
     warn_if_dense,
 )
 from sparserbm.training.config import Rules, describe_run
+from sparserbm.training.estimate import Estimate, estimate, memory_explained
 from sparserbm.training.loop import Training, run
 from sparserbm.training.optimizers import Optimizer
 from sparserbm.training.recorder import Recorder
@@ -150,15 +151,11 @@ def train(
         start = follows.carry["start"]
     else:
         _forget_optimizer(model)
-    trainer = rules.algorithm.start(model, X, settings["batch_size"])
-    if follows is not None:
-        trainer.restore(follows.carry["trainer"])
     last = model.epoch + settings["epochs"]
-    recorder = Recorder(model.backend, trainer, writer, (X, y), validation, rules.evolution, settings["snapshot_every"])
-    batches = Batches(model.backend, X, y, settings["batch_size"])
+    state = {} if follows is None else follows.carry["trainer"]
+    data_sets = X, y, validation
     watching: list[Callback] = [*callbacks, *([Progress(last)] if progress else [])]
-    recorder.epoch(model, whole=True)
-    return run(Training(model, trainer, batches, rules, recorder, watching, shuffle, start), last)
+    return _run(model, data_sets, rules, settings | {"last": last, "start": start}, writer, state, watching)
 
 
 def resume(
@@ -209,13 +206,47 @@ def resume(
     writer = RunWriter.reopen(folder, model.epoch)
     writer.run.config["training"]["epochs"] = max(epochs, model.epoch)
     writer.write_config()
-    trainer = rules.algorithm.start(model, X, settings["batch_size"])
-    trainer.restore(state)
-    recorder = Recorder(model.backend, trainer, writer, (X, y), validation, rules.evolution, settings["snapshot_every"])
-    batches = Batches(model.backend, X, y, settings["batch_size"])
     watching: list[Callback] = [*callbacks, *([Progress(epochs)] if progress else [])]
-    shuffle = settings["shuffle"]
-    return run(Training(model, trainer, batches, rules, recorder, watching, shuffle, extra["start"]), epochs)
+    return _run(model, (X, y, validation), rules, settings | {"last": epochs} | extra, writer, state, watching)
+
+
+def _run(
+    model: Model,
+    data: tuple[np.ndarray, np.ndarray | None, Any],
+    rules: Rules,
+    settings: dict[str, Any],
+    writer: RunWriter,
+    state: dict[str, np.ndarray],
+    callbacks: Sequence[Callback],
+) -> Run:
+    """Train until epoch ``settings["last"]``; everything that a run holds on the device is made here or later."""
+    X, y, validation = data
+    with memory_explained(lambda: _needs(model, rules, X, validation, settings), model.backend, writer.folder):
+        trainer = rules.algorithm.start(model, X, settings["batch_size"])
+        trainer.restore(state)
+        recorder = Recorder(
+            model.backend, trainer, writer, (X, y), validation, rules.evolution, settings["snapshot_every"]
+        )
+        batches = Batches(model.backend, X, y, settings["batch_size"])
+        training = Training(model, trainer, batches, rules, recorder, callbacks, settings["shuffle"], settings["start"])
+        if not writer.run.metrics:
+            recorder.epoch(model, whole=True)
+        return run(training, settings["last"])
+
+
+def _needs(model: Model, rules: Rules, X: np.ndarray, validation: Any, settings: dict[str, Any]) -> Estimate:
+    return estimate(
+        model.units,
+        [len(layer) for layer in model.connections],
+        rules.algorithm,
+        rules.optimizer,
+        batch_size=settings["batch_size"],
+        n_samples=len(X),
+        epochs=settings["epochs"],
+        n_validation=0 if validation is None else len(validation[0]),
+        data_bytes=X.nbytes + (0 if validation is None else validation[0].nbytes),
+        itemsize=model.backend.dtype.itemsize,
+    )
 
 
 def _unpack(X: Any, y: Any, validation: Any) -> tuple[Any, Any, Any]:

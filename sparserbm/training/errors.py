@@ -9,3 +9,7 @@ class EfficiencyWarning(UserWarning):
 
 class DivergenceError(FloatingPointError):
     """Training left the finite numbers; the last checkpoint on disk is from before."""
+
+
+class OutOfMemoryError(MemoryError):
+    """A run does not fit into the memory of its device; the text says what it needs and what to change."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+from sparserbm.backends import Backend
 from sparserbm.data.batches import block_size
 from sparserbm.network.units import Units
 from sparserbm.network.wiring import Wiring
 from sparserbm.training.algorithm import Algorithm
+from sparserbm.training.errors import OutOfMemoryError
 from sparserbm.training.optimizers import Optimizer
 
 INDEX = 4  # bytes of one index
@@ -70,7 +74,7 @@ class Estimate:
 
 def estimate(
     units: Sequence[Units],
-    wirings: Sequence[Wiring],
+    wirings: Sequence[Wiring | int],
     algorithm: Algorithm,
     optimizer: Optimizer,
     *,
@@ -87,8 +91,8 @@ def estimate(
     ----------
     units : sequence of Units
         Of all layers, the input included.
-    wirings : sequence of Wiring
-        One for every matrix of connections.
+    wirings : sequence of Wiring or int
+        For every matrix of connections its wiring, or how many there are.
     algorithm, optimizer
         As in `train`.
     batch_size, n_samples, epochs : int
@@ -101,26 +105,65 @@ def estimate(
         Bytes of a number: float32 or float64.
     """
     sizes = [layer.n for layer in units]
-    counts = tuple(wiring.count(*pair) for wiring, pair in zip(wirings, zip(sizes, sizes[1:])))
+    pairs = list(zip(sizes, sizes[1:]))
+    counts = tuple(given if isinstance(given, int) else given.count(*pair) for given, pair in zip(wirings, pairs))
     batch_size = min(batch_size, n_samples)
     steps = epochs * -(-n_samples // batch_size)
     born = BORN[steps > 2**16]
     per_connection = PATTERN + TRANSPOSED + born + itemsize * (1 + optimizer.n_slots)
     validated = min(block_size(max(sizes)), n_validation)
-    pairs = sum(n_pre + n_post for n_pre, n_post in zip(sizes, sizes[1:]))
+    pointers = sum(n_pre + n_post for n_pre, n_post in pairs)
     return Estimate(
         connections=counts,
         connection_bytes=per_connection * sum(counts),
-        unit_bytes=INDPTR * pairs + itemsize * (1 + optimizer.n_slots) * sum(sizes),
+        unit_bytes=INDPTR * pointers + itemsize * (1 + optimizer.n_slots) * sum(sizes),
         activity_bytes=itemsize * (algorithm.activities(sizes) * batch_size + 2 * sum(sizes) * validated),
         data_bytes=data_bytes,
         flops=2 * algorithm.multiply_adds(counts) * batch_size,
     )
 
 
-def _size(n_bytes: int) -> str:
+@contextmanager
+def memory_explained(need: Callable[[], Estimate], backend: Backend | None, folder: Path | None) -> Iterator[None]:
+    """Turn an allocation that fails into an error that says what is needed, what there is, and what to change.
+
+    Parameters
+    ----------
+    need : callable
+        Gives the estimate; asked only if it is needed.
+    backend : Backend or None
+        None while there is none yet.
+    folder : Path or None
+        Of the run.
+
+    Raises
+    ------
+    OutOfMemoryError
+    """
+    try:
+        yield
+    except OutOfMemoryError:
+        raise
+    except MemoryError as error:
+        predicted = need()
+        parts = (
+            f"{_size(predicted.connection_bytes)} for connections, {_size(predicted.activity_bytes)} for activities, "
+            f"{_size(predicted.data_bytes)} for data"
+        )
+        there = None if backend is None else backend.free_memory()
+        free = "" if there is None else f" and {_size(there)} are free"
+        saved = folder is not None and (folder / "checkpoint.npz").is_file()
+        kept = f"; {folder} keeps its last checkpoint: resume it once there is room" if saved else ""
+        raise OutOfMemoryError(
+            f"out of memory ({' '.join(str(error).split()) or 'no reason given'}): this run needs about "
+            f"{_size(predicted.bytes)} ({parts}){free}; use fewer connections or units, a smaller batch_size, less "
+            f"data or another device{kept}"
+        ) from error
+
+
+def _size(n_bytes: float) -> str:
     for unit in ("bytes", "KiB", "MiB"):
         if n_bytes < 1024:
             return f"{n_bytes:,.4g} {unit}"
-        n_bytes /= 1024  # type: ignore[assignment]
+        n_bytes /= 1024
     return f"{n_bytes:,.4g} GiB"
