@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(config, items):
     }
     for item in items:
         name = getattr(item, "callspec", None) and item.callspec.params.get("backend")
-        if name == "cupy" and config.on_gpu:
+        if config.on_gpu and (name == "cupy" or item.get_closest_marker("gpu_too")):
             item.add_marker("gpu")
         if item.get_closest_marker("gpu") and lacking["cupy"]:
             name = "cupy"

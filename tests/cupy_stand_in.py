@@ -501,6 +501,7 @@ def _elementwise(ufunc, *args, out=None, **kwargs):
 class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
     """An array on a pretended device."""
 
+    __module__ = "cupy"  # by which users' arrays are told
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, shape, dtype=float, memptr=None, strides=None, order="C"):

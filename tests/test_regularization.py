@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from problems import arrays_of, blobs, finite_differences, tiny_mlp
+from problems import arrays_of, blobs, finite_differences, host, tiny_mlp
 
 from sparserbm import L1, L2, SGD, Adam, Backprop, ElasticNet, Linear, ReLU, Softmax, Steps, train
 from sparserbm.backends import get_backend
@@ -21,11 +21,11 @@ def idle(backend, penalty, optimizer, steps, start=START, layer=0):
     slots["weight"] = start.copy()
     rows = [start]
     for step in range(steps):
-        gradient = np.zeros(len(start))
+        gradient = library.zeros(len(start))
         penalty.add_gradient(library, slots["weight"], gradient, layer, step)
         optimizer.step(library, slots, "weight", slice(None), gradient, step, 0)
         penalty.shrink(library, slots["weight"], layer, step, optimizer.rate(step))
-        rows.append(np.array(slots["weight"]))
+        rows.append(host(slots["weight"]).copy())
     return np.array(rows)
 
 
@@ -71,25 +71,26 @@ def test_the_elastic_net_thresholds_and_then_divides(backend):
 
 def test_the_proximal_steps_minimise_what_they_should(backend):
     """sign(w) max(|w| - t, 0) is the u that makes (u - w)**2 / 2 + t |u| smallest."""
-    u = np.linspace(-2, 2, 400_001)
+    library, u = get_backend(backend, "float64"), np.linspace(-2, 2, 400_001)
     for w in (1.3, -0.4, 0.05):
-        value = np.array([w])
-        soft_threshold(get_backend(backend, "float64"), value, 0.1)
-        assert value[0] == pytest.approx(u[np.argmin((u - w) ** 2 / 2 + 0.1 * np.abs(u))], abs=1e-5)
+        value = library.asarray([w])
+        soft_threshold(library, value, 0.1)
+        assert float(value[0]) == pytest.approx(u[np.argmin((u - w) ** 2 / 2 + 0.1 * np.abs(u))], abs=1e-5)
 
 
 @pytest.mark.parametrize("strength", [0.7, Steps((0.7, 5.0), (3,)), (9.0, 0.7)])
 def test_the_gradient_of_l2_is_the_slope_of_its_penalty(backend, strength):
     library, penalty, layer, step = get_backend(backend, "float64"), L2(strength), 1, 2
-    value, gradient = START.copy(), np.ones(5)
+    value, gradient = library.asarray(START.copy()), library.asarray(np.ones(5))
     slope = finite_differences(value, lambda: penalty.penalty(library, value, layer, step))
     penalty.add_gradient(library, value, gradient, layer, step)
-    assert_allclose(gradient, 1 + slope, rtol=1e-8)
+    assert_allclose(host(gradient), 1 + slope, rtol=1e-8)
     assert penalty.penalty(library, value, layer, step) == pytest.approx(0.35 * (START**2).sum())
 
 
 def test_penalties_of_known_values(backend):
-    library, value = get_backend(backend, "float32"), np.array([0.5, -2.0, 0.0], np.float32)
+    library = get_backend(backend, "float32")
+    value = library.asarray([0.5, -2.0, 0.0])
     assert L1(0.1).penalty(library, value, 0, 0) == pytest.approx(0.25)
     assert L2(0.1).penalty(library, value, 0, 0) == pytest.approx(0.2125)
     assert ElasticNet(0.1, 0.1).penalty(library, value, 0, 0) == pytest.approx(0.4625)
@@ -131,9 +132,9 @@ def test_training_hands_on_layer_and_learning_rate(backend, rule):
     found = []
     for penalty in (None, rule):
         mlp = tiny_mlp(backend, 6, ReLU(5), Softmax(3))
-        start = mlp.connections[1].weight.copy()
+        start = host(mlp.connections[1].weight).copy()
         train(mlp, X, Backprop(), y=y, epochs=1, batch_size=20, optimizer=SGD(0.1), regularization=penalty)
-        found.append([layer.weight for layer in mlp.connections])
+        found.append([host(layer.weight) for layer in mlp.connections])
     (first, plain), (same, penalised) = found
     assert np.array_equal(first, same)
     expected = {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from problems import wired
 
-from sparserbm.backends import Backend, Gate, SignedPair, get_backend
+from sparserbm.backends import VARIABLE, Backend, Gate, SignedPair, get_backend
 from sparserbm.rng import DrawKey
 
 KEY = DrawKey(1, 2, 3, 4)
@@ -24,8 +24,10 @@ def test_a_backend_is_found_by_its_name(backend):
         get_backend(found, "float32")
 
 
-def test_auto_takes_the_compiled_kernels():
+def test_auto_takes_the_compiled_kernels(monkeypatch):
     pytest.importorskip("numba")
+    monkeypatch.delenv(VARIABLE)
+    monkeypatch.setattr("sparserbm.backends.why_no_gpu", lambda: "there is none")
     assert get_backend("auto").name == "numpy"
     assert get_backend().dtype == np.float32
 
@@ -42,6 +44,8 @@ def test_what_is_not_possible_is_said():
 
 
 def test_without_numba_the_reference_serves(monkeypatch, caplog):
+    monkeypatch.delenv(VARIABLE)
+    monkeypatch.setattr("sparserbm.backends.why_no_gpu", lambda: "there is none")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert get_backend("auto").name == "reference"
     assert "numba is not installed" in caplog.text

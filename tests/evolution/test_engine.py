@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from problems import arrays_of, assert_same_bytes, blocks_of, tiny_mlp, tiny_rbm
+from problems import arrays_of, assert_same_bytes, blocks_of, host, tiny_mlp, tiny_rbm
 
 from sparserbm import (
     MLP,
@@ -56,7 +56,7 @@ def test_three_hundred_events_keep_the_count_and_the_survivors(backend):
         before = values(layer)
         report = rule.evolve(mlp, None, step)
         layer.pattern.check()
-        born = np.asarray(layer.slots["born"])
+        born = host(layer.born)
         newborn = set(layer.pattern.keys[born == step].tolist())
         assert len(layer) == n == len(layer.weight)
         assert report.dropped == report.grown == len(newborn) == int(0.3 * n)
@@ -64,7 +64,7 @@ def test_three_hundred_events_keep_the_count_and_the_survivors(backend):
         kept = after.keys() - newborn
         assert all(after[key] == before[key] for key in kept)
         assert len(kept) == n - len(newborn)
-        assert not np.asarray(layer.slots["velocity"])[born == step].any()
+        assert not host(layer.slots["velocity"])[born == step].any()
     assert values(full) == untouched  # a full layer never evolves
 
 
@@ -131,7 +131,7 @@ def test_an_event_in_blocks_is_the_event(backend, block, density, rule):
         layer = mlp.connections[0]
         layer.pattern.check()
         assert numbers(layer) == expected
-        assert report.grown == report.dropped == np.sum(np.asarray(layer.born) == step) > 0
+        assert report.grown == report.dropped == np.sum(host(layer.born) == step) > 0
 
 
 def test_ages_are_right_across_the_steps_that_two_bytes_can_tell(backend):
@@ -160,7 +160,7 @@ def test_without_return_an_emptied_place_stays_empty(backend, density):
         rbm = tiny_rbm(backend, 8, 5, density=density, seed=step)
         before = rbm.matrix.pattern.keys
         report = SET(zeta=0.5, allow_return=False).evolve(rbm, None, step)
-        newborn = rbm.matrix.pattern.keys[np.asarray(rbm.matrix.slots["born"]) == step]
+        newborn = rbm.matrix.pattern.keys[host(rbm.matrix.born) == step]
         assert not np.intersect1d(newborn, before).size
         room = 40 - len(before)
         assert len(newborn) == report.grown == report.dropped == min(len(before) // 2, room)
@@ -171,9 +171,9 @@ def test_with_return_it_may_be_taken_again_by_a_newborn(backend):
     rbm.matrix.slots["velocity"] = np.ones(38)
     before = rbm.matrix.pattern.keys
     SET(zeta=0.5).evolve(rbm, None, 4)
-    newborn = np.asarray(rbm.matrix.slots["born"]) == 4
+    newborn = host(rbm.matrix.born) == 4
     assert np.intersect1d(rbm.matrix.pattern.keys[newborn], before).size >= 17  # only 2 places were empty before
-    assert not np.asarray(rbm.matrix.slots["velocity"])[newborn].any()
+    assert not host(rbm.matrix.slots["velocity"])[newborn].any()
 
 
 # -- rules -----------------------------------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ def test_newborn_weights_come_from_the_birth_rule(backend):
     for birth, deviation in ((ZeroBirth(), 0.0), (Fresh(Normal(0.001)), 0.001), (Fresh(), 1.0)):
         rbm = tiny_rbm(backend, 40, 40, density=0.5, scale=1.0)
         SET(zeta=0.5, birth=birth).evolve(rbm, None, 5)
-        weight = np.asarray(rbm.matrix.weight)[np.asarray(rbm.matrix.slots["born"]) == 5]
+        weight = host(rbm.matrix.weight)[host(rbm.matrix.born) == 5]
         assert weight.std() == pytest.approx(deviation, rel=0.15)
 
 
@@ -198,9 +198,9 @@ class FanIn(Birth):
 def test_a_birth_rule_knows_the_fan_in_after_the_event(backend):
     rbm = tiny_rbm(backend, 12, 10, density=0.4)
     Evolution(birth=FanIn()).evolve(rbm, None, 3)
-    newborn = np.asarray(rbm.matrix.slots["born"]) == 3
+    newborn = host(rbm.matrix.born) == 3
     pattern = rbm.matrix.pattern
-    assert np.asarray(rbm.matrix.weight)[newborn].tolist() == pattern.fan_in()[pattern.post[newborn]].tolist()
+    assert host(rbm.matrix.weight)[newborn].tolist() == pattern.fan_in()[pattern.post[newborn]].tolist()
     assert len(set(pattern.fan_in())) > 2
 
 
@@ -208,7 +208,7 @@ def test_every_layer_evolves_by_its_own_draws(backend):
     mlp = tiny_mlp(backend, 12, ReLU(12), ReLU(12), density=0.3)
     mlp.connections[1] = mlp.connections[0].copy()
     SET(0.3).evolve(mlp, None, 5)
-    first, second = (layer.pattern.keys[np.asarray(layer.slots["born"]) == 5] for layer in mlp.connections)
+    first, second = (layer.pattern.keys[host(layer.born) == 5] for layer in mlp.connections)
     assert len(first) == len(second)
     assert not np.array_equal(first, second)
 
@@ -344,7 +344,7 @@ def test_the_core_is_a_copy_without_the_weakest(backend):
     assert len(core.connections[0]) == n - int(0.3 * n)
     assert len(core.connections[1]) == 30
     kept = np.isin(mlp.connections[0].pattern.keys, core.connections[0].pattern.keys)
-    weight = np.asarray(mlp.connections[0].weight)
+    weight = host(mlp.connections[0].weight)
     for sign in (weight > 0, weight < 0):
         assert np.abs(weight[sign & ~kept]).max() <= np.abs(weight[sign & kept]).min()
     assert_same_bytes(core_view(mlp, 0.0), mlp)
@@ -375,6 +375,6 @@ def test_silencing_the_weakest_computes_what_the_core_computes(backend):
     X = np.random.default_rng(0).normal(size=(20, 12)).astype(np.float32)
     silenced, core = silence_weakest(model, 0.3), core_view(model, 0.3)
     np.testing.assert_allclose(silenced.predict(X), core.predict(X), rtol=1e-5, atol=1e-7)
-    assert np.count_nonzero(silenced.connections[0].weight) == len(core.connections[0]) < len(model.connections[0])
+    assert np.count_nonzero(host(silenced.connections[0].weight)) == len(core.connections[0]) < len(model.connections[0])
     assert silenced.connections[0].pattern is model.connections[0].pattern
     assert all((layer.weight == before).all() for layer, before in zip(model.connections, weights))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from problems import dense_forward, tiny_mlp
+from problems import assert_same_bytes, dense_forward, host, tiny_mlp
 
 from sparserbm import MLP, Dense, ErdosRenyi, Identity, Normal, ReLU, Sigmoid, Softmax, Tanh, UniformDense
 from sparserbm.backends import Workspace
@@ -31,13 +31,13 @@ def test_predictions_are_those_of_a_dense_network(backend, shape, density, dtype
 
 def test_every_layer_is_handed_out(backend):
     mlp = tiny_mlp(backend, 5, Tanh(4), Softmax(3))
-    x = np.random.default_rng(0).normal(size=(5, 8))
+    x = mlp.backend.asarray(np.random.default_rng(0).normal(size=(5, 8)))
     activities = mlp.forward(x, Workspace(mlp.backend))
     assert [a.shape for a in activities] == [(5, 8), (4, 8), (3, 8)]
     assert activities[0] is x
-    first = mlp.connections[0].to_dense() @ x + mlp.biases[0]["bias"][:, None]
-    assert_allclose(activities[1], np.tanh(first), rtol=1e-12)
-    assert_allclose(activities[2].sum(axis=0), np.ones(8), rtol=1e-12)
+    first = mlp.connections[0].to_dense() @ host(x) + host(mlp.biases[0]["bias"])[:, None]
+    assert_allclose(host(activities[1]), np.tanh(first), rtol=1e-12)
+    assert_allclose(host(activities[2]).sum(axis=0), np.ones(8), rtol=1e-12)
 
 
 def test_data_longer_than_a_block(backend):
@@ -63,20 +63,19 @@ def test_biases_start_at_zero_or_where_they_are_told(backend):
     torch = MLP(
         25, ReLU(400), Softmax(3), wiring="dense", weights=UniformDense(), biases=UniformDense(), backend=backend
     )
-    bias = np.asarray(torch.biases[0]["bias"])
+    bias = host(torch.biases[0]["bias"])
     assert np.abs(bias).max() <= 0.2
     assert bias.std() == pytest.approx(0.2 / np.sqrt(3), rel=0.1)
-    assert np.std(torch.connections[0].weight) == pytest.approx(0.2 / np.sqrt(3), rel=0.03)
+    assert host(torch.connections[0].weight).std() == pytest.approx(0.2 / np.sqrt(3), rel=0.03)
 
 
 def test_every_layer_has_its_own_draws(backend):
     settings = {"wiring": [ErdosRenyi(density=0.5)] * 2, "weights": Normal(1.0), "biases": Normal(1.0)}
     first, second = (MLP(9, ReLU(9), ReLU(9), **settings, backend=backend) for _ in range(2))
     assert not np.array_equal(first.connections[0].pattern.keys, first.connections[1].pattern.keys)
-    assert not np.array_equal(first.connections[0].weight, first.connections[1].weight)
-    assert not np.array_equal(first.biases[0]["bias"], first.biases[1]["bias"])
-    for layer in range(2):
-        assert np.array_equal(first.biases[layer]["bias"], second.biases[layer]["bias"])
+    assert not np.array_equal(*(host(layer.weight) for layer in first.connections))
+    assert not np.array_equal(*(host(slots["bias"]) for slots in first.biases))
+    assert_same_bytes(first, second)
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class Uneven(Wiring):
 
 def test_weights_are_scaled_by_the_inputs_of_their_unit(backend):
     mlp = MLP(50, ReLU(2000), wiring=[Uneven()], weights="he_sparse", backend=backend)
-    weight = np.asarray(mlp.connections[0].weight)
+    weight = host(mlp.connections[0].weight)
     assert weight[:2000].std() == pytest.approx(1.0, rel=0.06)  # sqrt(2 / 2)
     assert weight[2000:].std() == pytest.approx(0.2, rel=0.02)  # sqrt(2 / 50)
 

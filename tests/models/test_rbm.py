@@ -3,13 +3,19 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from problems import energies, exact_log_z, exact_visible, parameters, states, stripes, tiny_rbm
+from problems import energies, exact_log_z, exact_visible, host, parameters, states, stripes, tiny_rbm
 from scipy.integrate import quad
 from scipy.special import expit, logsumexp
 from scipy.stats import chisquare
 
 from sparserbm import RBM, Bernoulli, ErdosRenyi, FromScipy, Gaussian, ReLU
 from sparserbm.rng import Streams
+
+def visible_means(rbm, h):
+    """Means of the visible units given rows of hidden states."""
+    mean = rbm.backend.empty((rbm.visible.n, len(h)))
+    return host(rbm.visible_given(rbm.backend.asarray(h.T), mean)).T
+
 
 SIZES = pytest.mark.parametrize(("n_visible", "n_hidden", "density"), [(4, 3, 1.0), (10, 8, 0.3), (3, 7, 0.5)])
 
@@ -33,8 +39,7 @@ def test_conditional_means_are_those_of_the_joint_distribution(backend, n_visibl
     joint = np.exp(-energies(rbm))
     v, h = states(n_visible), states(n_hidden)
     assert_allclose(rbm.transform(v), (joint @ h) / joint.sum(axis=1, keepdims=True), rtol=1e-10)
-    mean = rbm.visible_given(np.ascontiguousarray(h.T), np.empty((n_visible, len(h)))).T
-    assert_allclose(mean, (joint.T @ v) / joint.sum(axis=0)[:, None], rtol=1e-10)
+    assert_allclose(visible_means(rbm, h), (joint.T @ v) / joint.sum(axis=0)[:, None], rtol=1e-10)
 
 
 def test_gaussian_visible_units_sum_over_hidden_states(backend):
@@ -48,8 +53,7 @@ def test_gaussian_visible_units_sum_over_hidden_states(backend):
     chance = np.exp(-energy) / np.exp(-energy).sum(axis=1, keepdims=True)
     assert_allclose(rbm.transform(v), chance @ h, rtol=1e-12)
     # p(v | h) is normal around a + W h: no other mean makes the energy smallest
-    mean = rbm.visible_given(np.ascontiguousarray(h.T), np.empty((4, 8))).T
-    assert_allclose(mean, a + h @ w.T, rtol=1e-12)
+    assert_allclose(visible_means(rbm, h), a + h @ w.T, rtol=1e-12)
 
 
 def test_gaussian_hidden_units_integrate_over_hidden_states(backend):
@@ -70,7 +74,7 @@ def test_renaming_hidden_units_changes_nothing(backend):
     order = np.array([3, 0, 4, 2, 1])
     renamed = RBM(Bernoulli(6), Bernoulli(5), wiring=FromScipy(rbm.matrix.to_scipy()[order]), backend=rbm.backend)
     renamed.biases[0]["bias"] = rbm.visible_bias
-    renamed.biases[1]["bias"] = rbm.hidden_bias[order]
+    renamed.biases[1]["bias"] = host(rbm.hidden_bias)[order]
     assert_allclose(renamed.free_energy(states(6)), rbm.free_energy(states(6)), rtol=1e-12)
     assert_allclose(renamed.transform(states(6)), rbm.transform(states(6))[:, order], rtol=1e-12)
 
@@ -145,11 +149,12 @@ def test_samples_depend_on_the_seed_alone(backend):
 
 def test_a_fused_draw_is_a_draw_around_the_mean(backend):
     rbm = tiny_rbm(backend, 6, 4)
-    X = np.ascontiguousarray(stripes(30, side=2).repeat(2, axis=1)[:, :6].T)
-    mean, sample = np.empty((4, 30)), np.empty((4, 30))
+    library = rbm.backend
+    X = library.asarray(stripes(30, side=2).repeat(2, axis=1)[:, :6].T)
+    mean, sample = library.empty((4, 30)), library.empty((4, 30))
     rbm.hidden_given(X, mean, Streams(3).draws("here", 8), sample)
     key = Streams(3).draws("here", 8).next()
-    assert np.array_equal(sample, rbm.backend.bernoulli(key, mean, np.empty_like(mean)))
+    assert np.array_equal(host(sample), host(library.bernoulli(key, mean, library.empty(mean.shape))))
 
 
 # -- building --------------------------------------------------------------------------------------------------------
@@ -159,10 +164,10 @@ def test_the_first_wiring_and_weights(backend):
     rbm = RBM("bernoulli(784)", "bernoulli(500)", wiring="erdos_renyi(epsilon=11)", seed=4, backend=backend)
     assert rbm.n_connections == 14124
     assert rbm.density == 14124 / (784 * 500)
-    assert np.std(rbm.matrix.weight) == pytest.approx(0.05, rel=0.03)
-    assert not np.any(rbm.visible_bias)
-    assert not np.any(rbm.hidden_bias)
-    assert not np.any(rbm.matrix.slots["born"])
+    assert host(rbm.matrix.weight).std() == pytest.approx(0.05, rel=0.03)
+    assert not rbm.visible_bias.any()
+    assert not rbm.hidden_bias.any()
+    assert not rbm.matrix.slots["born"].any()
 
 
 def test_wiring_and_weights_do_not_depend_on_the_backend():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from problems import blobs, dense_forward, dense_loss, finite_differences, gradient, tiny_mlp, tiny_rbm
+from problems import blobs, dense_forward, dense_loss, finite_differences, gradient, host, hosted, tiny_mlp, tiny_rbm
 
 from sparserbm import CD, Backprop, Bernoulli, CrossEntropy, Identity, ReLU, Sigmoid, Softmax, SquaredError, Tanh
 from sparserbm.data.batches import Batch
@@ -52,7 +52,7 @@ def test_gradients_are_finite_differences_of_the_loss(backend, loss, layers, den
         assert_allclose(gradient(coactivity, layer), slopes, rtol=1e-5, atol=1e-8)
     for slots, terms in zip(mlp.biases, found.biases):
         means = [(sign / activity.shape[1], activity) for sign, activity in terms]
-        sums = mlp.backend.row_sums(means, np.full(len(slots), np.nan))
+        sums = hosted(mlp.backend).row_sums(means, np.full(len(slots), np.nan))
         slopes = finite_differences(slots["bias"], lambda: dense_loss(mlp, X, y, loss))
         assert_allclose(sums, slopes, rtol=1e-5, atol=1e-8)
 
@@ -87,7 +87,7 @@ def test_a_gradient_can_be_asked_for_at_places_without_connection(backend):
     mlp, X, y = problem(backend, (Tanh(5), Softmax(3)))
     found = signals(mlp, X, y, "cross_entropy").coactivity[0]
     absent = np.setdiff1d(np.arange(30), mlp.connections[0].pattern.keys)
-    slopes_there = found.at_places(mlp.backend, absent)
+    slopes_there = host(found.at_places(mlp.backend, absent))
     full = tiny_mlp(backend, 6, Tanh(5), Softmax(3), density=1.0)
     full.connections[0].slots["weight"] = mlp.connections[0].to_dense().ravel()
     full.connections[1], full.biases = mlp.connections[1], mlp.biases

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from problems import exact_loss, finite_differences, gradient, parameters, states, stripes, tiny_rbm
+from problems import exact_loss, finite_differences, gradient, host, hosted, parameters, states, stripes, tiny_rbm
 from scipy.special import expit
 
 from sparserbm import CD, Bernoulli, FromScipy, Gaussian
@@ -17,12 +17,12 @@ ERROR = 5 * 0.5 / np.sqrt(N_CHAINS)  # five standard errors of a mean of zeros a
 def gradients(rbm, rule, data, steps=1, trainer=None):
     """Gradients of the weights, visible and hidden biases after `steps` mini-batches of the same data."""
     trainer = trainer or rule.start(rbm, data, len(data))
-    batch = Batch(rbm.backend.asarray(np.ascontiguousarray(data.T)), None, 0)
+    batch = Batch(rbm.backend.asarray(data.T), None, 0)
     for step in range(steps):
         found = trainer.signals(rbm, batch, Streams(9).draws("activities", step))
     weight = gradient(found.coactivity[0], rbm.matrix)
     biases = [
-        rbm.backend.row_sums([(sign / a.shape[1], a) for sign, a in terms], np.full(a.shape[0], np.nan))
+        hosted(rbm.backend).row_sums([(sign / a.shape[1], a) for sign, a in terms], np.full(a.shape[0], np.nan))
         for terms in found.biases
         for a in [terms[0][1]]
     ]
@@ -151,15 +151,15 @@ def test_visible_biases_start_at_the_data(backend):
     data = stripes(200, side=2)
     rbm = tiny_rbm(backend, dtype="float64")
     CD().start(rbm, data, 10)
-    assert_allclose(expit(np.asarray(rbm.visible_bias)), data.mean(axis=0), rtol=1e-10)
+    assert_allclose(expit(host(rbm.visible_bias)), data.mean(axis=0), rtol=1e-10)
     for rule, step in ((CD(visible_bias="zero"), 0), (CD(), 7)):  # told not to, or trained already
         rbm = tiny_rbm(backend)
-        before, rbm.step = np.array(rbm.visible_bias), step
+        before, rbm.step = host(rbm.visible_bias).copy(), step
         rule.start(rbm, data, 10)
-        assert np.array_equal(rbm.visible_bias, before)
+        assert np.array_equal(host(rbm.visible_bias), before)
     real = tiny_rbm(backend, units=(Gaussian(4), Bernoulli(3)))
     CD().start(real, 5 * data, 10)
-    assert_allclose(real.visible_bias, 5 * data.mean(axis=0), rtol=1e-12)
+    assert_allclose(host(real.visible_bias), 5 * data.mean(axis=0), rtol=1e-12)
 
 
 def test_the_measured_loss_is_that_of_one_reconstruction(backend):

@@ -12,6 +12,7 @@ from problems import (
     blobs,
     dense_loss,
     finite_differences,
+    host,
     stripes,
     tiny_mlp,
     tiny_rbm,
@@ -71,7 +72,7 @@ def test_an_mlp_learns_blobs(backend):
 @pytest.mark.parametrize("batch_size", [1, 10, 25, 100])
 def test_an_epoch_hands_out_every_sample_once(backend, batch_size):
     batches = Batches(get_backend(backend, "float64"), X, Y, batch_size)
-    seen = [(batch.x.copy(), batch.y.copy(), batch.step) for batch in batches.epoch(Streams(0), 7)]
+    seen = [(host(batch.x).copy(), host(batch.y).copy(), batch.step) for batch in batches.epoch(Streams(0), 7)]
     assert [step for *_, step in seen] == list(range(7, 7 + len(seen)))
     assert len(seen) == batches.per_epoch == -(-25 // min(batch_size, 25))
     x, y = np.concatenate([x for x, *_ in seen], axis=1).T, np.concatenate([y for _, y, _ in seen])
@@ -79,9 +80,9 @@ def test_an_epoch_hands_out_every_sample_once(backend, batch_size):
     assert np.array_equal(x[order], X[given_order])
     assert np.array_equal(y[order], Y[given_order])
     assert batch_size == 100 or not np.array_equal(x, X)
-    later = [batch.x.copy() for batch in batches.epoch(Streams(0), 8)]
+    later = [host(batch.x).copy() for batch in batches.epoch(Streams(0), 8)]
     assert batch_size == 100 or not np.array_equal(np.concatenate(later, axis=1).T, x)  # every epoch has its order
-    plain = [batch.x.copy() for batch in batches.epoch(Streams(0), 7, shuffle=False)]
+    plain = [host(batch.x).copy() for batch in batches.epoch(Streams(0), 7, shuffle=False)]
     assert np.array_equal(np.concatenate(plain, axis=1).T, X)
 
 
@@ -97,10 +98,10 @@ def test_the_last_partial_batch_counts(backend, batch_size, per_epoch):
 def test_one_step_is_one_gradient(backend):
     """The whole route of a mini-batch: weights move by -rate * slope of the mean loss."""
     mlp = tiny_mlp(backend, 6, ReLU(5), Softmax(3))
-    weight = mlp.connections[0].weight.copy()
+    weight = host(mlp.connections[0].weight).copy()
     slopes = finite_differences(mlp.connections[0].weight, lambda: dense_loss(mlp, X, Y, "cross_entropy"))
     train(mlp, X, Backprop(), y=Y, epochs=1, batch_size=25, optimizer=SGD(0.1))
-    assert_allclose(mlp.connections[0].weight, weight - 0.1 * slopes, rtol=1e-6, atol=1e-9)
+    assert_allclose(host(mlp.connections[0].weight), weight - 0.1 * slopes, rtol=1e-6, atol=1e-9)
 
 
 def test_integers_and_floats_are_the_same_data(backend):
@@ -179,7 +180,7 @@ def test_an_epoch_is_measured_before_it_is_rewired(backend):
     assert np.array_equal(first.pre, second.pre)
     assert not np.array_equal(second.pre, run.snapshots[2].layers[0].pre)
     assert np.array_equal(last.pre, mlp.connections[0].pattern.pre)
-    assert np.array_equal(last.weight, mlp.connections[0].weight)
+    assert np.array_equal(last.weight, host(mlp.connections[0].weight))
     assert {len(layer) for layer in mlp.connections} == set(n)
 
 
@@ -202,8 +203,8 @@ def test_the_first_step_of_a_newborn_in_adam(backend, when, batch_size, epochs, 
     settings = {"optimizer": Adam(0.01), "evolution": evolution, "batch_size": batch_size, "epochs": epochs}
     mlp, _ = trained_mlp(backend, dtype="float64", **settings)
     for layer in mlp.connections:
-        newborn = np.asarray(layer.slots["born"]) == event
-        moved = np.abs(layer.weight[newborn])
+        newborn = host(layer.born) == event
+        moved = np.abs(host(layer.weight)[newborn])
         moved = moved[moved > 0]  # a silent ReLU has no gradient
         assert newborn.sum() == int(0.3 * len(layer))
         assert moved.size >= 2
@@ -225,7 +226,7 @@ class Watching(Grow):
 
     def propose(self, request, generator):
         everywhere = np.arange(request.n_pre * request.n_post)
-        self.seen.append(np.array(request.coactivity.at_places(request.backend, everywhere)))
+        self.seen.append(host(request.coactivity.at_places(request.backend, everywhere)))
         return np.setdiff1d(everywhere, request.occupied.keys)[: request.count]
 
 
@@ -236,11 +237,11 @@ def test_a_grow_rule_sees_the_gradient_of_the_last_batch(backend, when):
     rule = f"evolution(grow=test_watching, zeta=0, when={when})"
     mlp, _ = trained_mlp(backend, dtype="float64", optimizer=SGD(0.0), evolution=rule, epochs=2, shuffle=False)
     rows = slice(20, 25) if when == "every(epochs=1)" else slice(0, 10)  # the batch before the first event
-    batch = Batch(np.ascontiguousarray(X[rows].T), Y[rows], 0)
+    batch = Batch(mlp.backend.asarray(X[rows].T), mlp.backend.asarray(Y[rows]), 0)
     exact = Backprop().start(mlp, X, 10).signals(mlp, batch, None).coactivity
     for layer, found in zip(exact, Watching.seen):
         n_places = layer.pairs[0].pre.shape[0] * layer.pairs[0].post.shape[0]
-        assert_allclose(found, layer.at_places(mlp.backend, np.arange(n_places)), rtol=1e-10, atol=1e-14)
+        assert_allclose(found, host(layer.at_places(mlp.backend, np.arange(n_places))), rtol=1e-10, atol=1e-14)
     assert len(Watching.seen) == 2 * (1 if when == "every(epochs=1)" else 5)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from problems import arrays_of, assert_same_bytes, blobs, blocks_of, stripes
+from problems import arrays_of, assert_same_bytes, blobs, blocks_of, host, stripes
 
 from sparserbm import CD, L2, MLP, RBM, SET, SGD, Adam, Backprop, Bernoulli, ErdosRenyi, ReLU, Softmax, train
 from sparserbm.network.slots import BLOCK
@@ -72,9 +72,9 @@ def test_newborns_are_newborns_when_steps_need_more_than_two_bytes(backend, bloc
 
     def look(mlp, metrics):
         for layer in mlp.connections:
-            born = np.asarray(layer.born)
+            born = host(layer.born)
             newborn = born == mlp.step - 1
-            moved = np.abs(np.asarray(layer.weight)[newborn])
+            moved = np.abs(host(layer.weight)[newborn])
             moved = moved[moved > 0]  # a silent ReLU has no gradient
             assert newborn.sum() == (0 if mlp.epoch == 1 else int(0.3 * len(layer)))
             assert moved == pytest.approx(np.full(len(moved), 0.01), rel=1e-3)
