@@ -326,7 +326,8 @@ class MemoryPool:
 
     def _lend(self, device, nbytes):
         capacity = -(-nbytes // ALIGNMENT) * ALIGNMENT
-        fitting = (i for i, block in enumerate(self._free) if (block.device, block.capacity) == (device, capacity))
+        # Of the very size, so that the guards of arrays that share a block in a graph are at one place.
+        fitting = (i for i, block in enumerate(self._free) if (block.device, block.nbytes) == (device, nbytes))
         found = next(fitting, None)
         if found is None and _held.get(device, 0) + capacity > _total:
             self.free_all_blocks()

@@ -4,6 +4,7 @@ Under ``-m gpu`` on a GPU; without it through the stand-in, whose counters and l
 """
 
 import logging
+import pickle
 
 import cupy_stand_in as stand_in
 import numpy as np
@@ -357,6 +358,34 @@ def test_estimators_give_back_the_kind_of_array_that_they_got(cupy, backend_name
             data, np.array(["a", "b", "c"])[y]
         )
         assert type(named.predict(data)) is np.ndarray  # CuPy has no texts
+
+
+@pytest.mark.gpu_too
+@pytest.mark.parametrize("kind", ["int32", "int8", "float64", "bool", "uint8"])
+def test_samples_of_every_type_are_gathered(cupy, kind):
+    samples = (np.random.default_rng(0).random((40, 5)) * 2).astype(kind)
+    rows = np.array([3, 39, 0])
+    out = np.full((5, 3), np.nan, np.float32)
+    hosted("cupy", "float32").gather(samples, rows, out)
+    assert np.array_equal(out, samples[rows].T.astype(np.float32))
+
+
+@pytest.mark.gpu_too
+def test_a_backend_is_made_again_where_it_is_loaded(cupy):
+    found = pickle.loads(pickle.dumps(get_backend("cupy", "float64")))
+    assert (found.name, found.dtype, found.device) == ("cupy", np.float64, 0)
+
+
+@pytest.mark.gpu_too
+def test_the_clock_of_a_recording_can_be_set(cupy):
+    """Draws of a replay are those of its step, whichever steps were replayed before."""
+    library = get_backend("cupy", "float32")
+    out = library.empty((3, 40))
+    recording = library.record(lambda: library.uniform(DrawKey(1, 2, 10, 4), out))
+    for later in (0, 1, 5, 2, 3):
+        recording.replay(later)
+        exact = hosted("reference", "float32").uniform(DrawKey(1, 2, 10 + later, 4), np.empty((3, 40), np.float32))
+        assert np.array_equal(library.to_numpy(out), exact), later
 
 
 @pytest.mark.gpu_too

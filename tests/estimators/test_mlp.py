@@ -103,10 +103,10 @@ def test_fit_repeats(digits):
     assert not np.array_equal(classifier.set_params(random_state=1).fit(X, y).predict_proba(X), first)
 
 
-def test_backends_agree(digits):
-    pytest.importorskip("numba")
+@pytest.mark.parametrize("backend", ["numpy", "cupy"])
+def test_backends_agree(digits, backend):
     X, y = digits[0][:200], digits[1][:200]
-    fits = [sr.SparseMLPClassifier(**SMALL, backend=name).fit(X, y) for name in ("numpy", "reference")]
+    fits = [sr.SparseMLPClassifier(**SMALL, backend=name).fit(X, y) for name in (backend, "reference")]
     assert_allclose(fits[0].predict_proba(X), fits[1].predict_proba(X), atol=1e-6)
 
 

@@ -100,9 +100,9 @@ def test_a_generator_is_drawn_from(X, make):
     assert_array_equal(rbm.set_params(random_state=make(0)).fit(X).components_, first)
 
 
-def test_backends_agree(X):
-    pytest.importorskip("numba")
-    fits = [sr.SparseRBM(**SMALL, epsilon=2, backend=name).fit(X) for name in ("numpy", "reference")]
+@pytest.mark.parametrize("backend", ["numpy", "cupy"])
+def test_backends_agree(X, backend):
+    fits = [sr.SparseRBM(**SMALL, epsilon=2, backend=name).fit(X) for name in (backend, "reference")]
     assert_allclose(fits[0].components_, fits[1].components_, atol=1e-6)
     assert_allclose(fits[0].score_samples(X), fits[1].score_samples(X), rtol=1e-4)
 

@@ -375,6 +375,8 @@ def test_silencing_the_weakest_computes_what_the_core_computes(backend):
     X = np.random.default_rng(0).normal(size=(20, 12)).astype(np.float32)
     silenced, core = silence_weakest(model, 0.3), core_view(model, 0.3)
     np.testing.assert_allclose(silenced.predict(X), core.predict(X), rtol=1e-5, atol=1e-7)
-    assert np.count_nonzero(host(silenced.connections[0].weight)) == len(core.connections[0]) < len(model.connections[0])
+    assert (
+        np.count_nonzero(host(silenced.connections[0].weight)) == len(core.connections[0]) < len(model.connections[0])
+    )
     assert silenced.connections[0].pattern is model.connections[0].pattern
     assert all((layer.weight == before).all() for layer, before in zip(model.connections, weights))

@@ -148,11 +148,11 @@ def test_the_config_says_how_long_it_became(backend, tmp_path):
     assert json.loads((tmp_path / "run" / "config.json").read_text())["training"]["epochs"] == 4
 
 
-def test_a_run_may_go_on_with_another_backend(tmp_path):
-    pytest.importorskip("numba")
+@pytest.mark.parametrize("backend", ["numpy", "cupy"])
+def test_a_run_may_go_on_with_another_backend(backend, tmp_path):
     rbm_run("reference", tmp_path / "run", 2, algorithm=CD(), evolution=SET(0.3))
     assert rbm_resumed(None, tmp_path / "run", 3).model.backend.name == "reference"  # that of the beginning
-    assert rbm_resumed("numpy", tmp_path / "run", 4).model.backend.name == "numpy"
+    assert rbm_resumed(backend, tmp_path / "run", 4).model.backend.name == backend
     whole = rbm_run("reference", None, 4, algorithm=CD(), evolution=SET(0.3)).model
     assert np.array_equal(arrays_of(whole)["born 0"], arrays_of(load_model(tmp_path / "run"))["born 0"])
 
