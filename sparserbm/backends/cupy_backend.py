@@ -159,10 +159,10 @@ class CupyBackend(Backend):
         for number, two in enumerate(_in_twos(pairs)):
             operands: list[Any] = []
             for sign, x, y in two:
-                n = x.shape[1]
-                operands += [x, y, float(sign), n, _aligned(n, x, y)]
-            operands += [NULL, NULL, 0.0, 0, 0] if len(two) == 1 else []
-            rest = int(number > 0), n_rows, slices, out
+                operands += [x, y, float(sign), x.shape[1]]
+            operands += [NULL, NULL, 0.0, 0] if len(two) == 1 else []
+            aligned = int(all(_aligned(x.shape[1], x, y) for _, x, y in two))
+            rest = aligned, int(number > 0), n_rows, slices, out
             grid = (-(-n_rows * slices // warps),)
             self._launch("sampled_product", grid, (WARP, warps), rows.indptr, rows.index, *operands, *rest)
         return out

@@ -28,23 +28,28 @@ __device__ long long thread_number() { return blockIdx.x * (long long)blockDim.x
 
 __device__ long long thread_count() { return gridDim.x * (long long)blockDim.x; }
 
-// `left` samples of a row from here on; in one read where rows are aligned (`left` is then at least 4).
-__device__ __forceinline__ Four load(const real* from, long long left, bool aligned) {
-    Four got;
-    if (aligned) return *reinterpret_cast<const Four*>(from);
+// `left` samples of a row from here on; in one read where rows are ALIGNED (`left` is then at least 4).
+template <bool ALIGNED>
+__device__ __forceinline__ Four load(const real* from, long long left) {
+    if constexpr (ALIGNED) {
+        return *reinterpret_cast<const Four*>(from);
+    } else {
+        Four got;
 #pragma unroll
-    for (int q = 0; q < WIDTH; q++) got.at[q] = q < left ? from[q] : real(0);
-    return got;
+        for (int q = 0; q < WIDTH; q++) got.at[q] = q < left ? from[q] : real(0);
+        return got;
+    }
 }
 
-__device__ __forceinline__ void store(real* to, const Four& values, long long left, bool aligned) {
-    if (aligned) {
+template <bool ALIGNED>
+__device__ __forceinline__ void store(real* to, const Four& values, long long left) {
+    if constexpr (ALIGNED) {
         *reinterpret_cast<Four*>(to) = values;
-        return;
-    }
+    } else {
 #pragma unroll
-    for (int q = 0; q < WIDTH; q++)
-        if (q < left) to[q] = values.at[q];
+        for (int q = 0; q < WIDTH; q++)
+            if (q < left) to[q] = values.at[q];
+    }
 }
 
 __device__ __forceinline__ real activate(real z, int activation) {
@@ -154,47 +159,57 @@ __device__ double block_sum(double value, double* scratch) {
 
 // -- products ----------------------------------------------------------------------------------------------------------
 
-// See Backend.spmm. Threads (x, y, z) of a block: x takes four samples, y every blockDim.y-th connection of a row, z a row.
-// Blocks of the same samples follow each other, so that what they read of `x` stays in the L2 cache.
-extern "C" __global__ void product(
+namespace {
+
+const int AHEAD = 4;  // reads under way at a time
+
+// total += sum over every `stride`-th connection from e on; in the order of the connections.
+template <bool ALIGNED>
+__device__ __forceinline__ void add_connections(
+    Four& total, long long e, const long long last, const int stride, const int* __restrict__ index,
+    const int* __restrict__ order, const real* __restrict__ weight, const real* __restrict__ source, const long long n,
+    const long long left) {
+    for (; e + (AHEAD - 1) * stride < last; e += AHEAD * stride) {
+        Four read[AHEAD];
+        real factor[AHEAD];
+#pragma unroll
+        for (int k = 0; k < AHEAD; k++) {
+            const long long at = e + k * stride;
+            read[k] = load<ALIGNED>(source + index[at] * n, left);
+            factor[k] = weight[order ? order[at] : at];
+        }
+#pragma unroll
+        for (int k = 0; k < AHEAD; k++)
+#pragma unroll
+            for (int q = 0; q < WIDTH; q++) total.at[q] = fma(factor[k], read[k].at[q], total.at[q]);
+    }
+    for (; e < last; e += stride) {
+        const Four read = load<ALIGNED>(source + index[e] * n, left);
+        const real factor = weight[order ? order[e] : e];
+#pragma unroll
+        for (int q = 0; q < WIDTH; q++) total.at[q] = fma(factor, read.at[q], total.at[q]);
+    }
+}
+
+// See Backend.spmm. Threads (x, y, z) of a block: x takes four samples, y every blockDim.y-th connection of a row, z a
+// row. Blocks of the same samples follow each other, so that what they read of `x` stays in the L2 cache.
+template <bool ALIGNED>
+__device__ __forceinline__ void product_of(
     const long long* __restrict__ indptr, const int* __restrict__ index, const int* __restrict__ order,
     const real* __restrict__ weight, const real* __restrict__ x, const real* __restrict__ bias,
-    real* __restrict__ out, const real* __restrict__ activity, real* __restrict__ sample, long long rows,
-    long long n, long long aligned, long long activation, long long gating, long long key0, long long key1,
-    long long step, long long draw, const unsigned* clock) {
-    extern __shared__ __align__(16) unsigned char scratch[];
-    const int slices = blockDim.y, slice = threadIdx.y, AHEAD = 4;
+    real* __restrict__ out, const real* __restrict__ activity, real* __restrict__ sample, const long long rows,
+    const long long n, const int activation, const int gating, const long long key0, const long long key1,
+    const long long step, const long long draw, const unsigned* clock, unsigned char* scratch) {
+    const int slices = blockDim.y, slice = threadIdx.y;
     const int number = threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);
     const long long row = blockIdx.x * (long long)blockDim.z + threadIdx.z;
     const long long lane = blockIdx.y * (long long)blockDim.x + threadIdx.x, column = WIDTH * lane;
-    const long long left = n - column;
-    const bool inside = row < rows && left > 0, whole = aligned;
+    const long long left = n - column, place = row * n + column;
+    const bool inside = row < rows && left > 0, writes = inside && slice == 0;
     Four total = {{0, 0, 0, 0}};
     if (inside) {
-        const real* source = x + column;
-        const long long last = indptr[row + 1];
-        long long e = indptr[row] + slice;
-        // Several reads are under way at a time; they are added in the order of the connections.
-        for (; e + (AHEAD - 1) * slices < last; e += AHEAD * slices) {
-            Four read[AHEAD];
-            real factor[AHEAD];
-#pragma unroll
-            for (int k = 0; k < AHEAD; k++) {
-                const long long at = e + k * slices;
-                read[k] = load(source + index[at] * n, left, whole);
-                factor[k] = weight[order ? order[at] : at];
-            }
-#pragma unroll
-            for (int k = 0; k < AHEAD; k++)
-#pragma unroll
-                for (int q = 0; q < WIDTH; q++) total.at[q] = fma(factor[k], read[k].at[q], total.at[q]);
-        }
-        for (; e < last; e += slices) {
-            const Four read = load(source + index[e] * n, left, whole);
-            const real factor = weight[order ? order[e] : e];
-#pragma unroll
-            for (int q = 0; q < WIDTH; q++) total.at[q] = fma(factor, read.at[q], total.at[q]);
-        }
+        const long long first = indptr[row] + slice, last = indptr[row + 1];
+        add_connections<ALIGNED>(total, first, last, slices, index, order, weight, x + column, n, left);
     }
     if (slices > 1) {
         Four* sums = reinterpret_cast<Four*>(scratch);
@@ -206,18 +221,16 @@ extern "C" __global__ void product(
                 for (int q = 0; q < WIDTH; q++) total.at[q] += sums[number + other * blockDim.x].at[q];
         __syncthreads();
     }
-    const bool writes = inside && slice == 0;
-    const long long place = row * n + column;
     if (writes) {
         const real start = bias ? bias[row] : real(0);
 #pragma unroll
         for (int q = 0; q < WIDTH; q++) total.at[q] = activate(total.at[q] + start, activation);
         if (activity) {
-            const Four own = load(activity + place, left, whole);
+            const Four own = load<ALIGNED>(activity + place, left);
 #pragma unroll
             for (int q = 0; q < WIDTH; q++) total.at[q] *= slope(own.at[q], gating);
         }
-        store(out + place, total, left, whole);
+        store<ALIGNED>(out + place, total, left);
     }
     if (sample) {
         // Eight neighbouring lanes share a tile: each computes one counter and takes the words of its four samples.
@@ -234,17 +247,30 @@ extern "C" __global__ void product(
 #pragma unroll
             for (int q = 0; q < WIDTH; q++)
                 drawn.at[q] = unit_interval(tile[WIDTH * own + q]) < total.at[q] ? real(1) : real(0);
-            store(sample + place, drawn, left, whole);
+            store<ALIGNED>(sample + place, drawn, left);
         }
     }
 }
 
-// See Backend.sddmm, for one pair or two (`x2` null: one). A warp takes four connections of a row at a time, eight lanes each.
-extern "C" __global__ void sampled_product(
+// This lane's share of the dot product of two rows of n samples; eight lanes share it.
+template <bool ALIGNED>
+__device__ __forceinline__ real dot(const real* __restrict__ a, const real* __restrict__ b, long long n, int lane) {
+    real total = 0;
+#pragma unroll 4
+    for (long long column = WIDTH * lane; column < n; column += WIDTH * LANES) {
+        const Four one = load<ALIGNED>(a + column, n - column), other = load<ALIGNED>(b + column, n - column);
+#pragma unroll
+        for (int q = 0; q < WIDTH; q++) total = fma(one.at[q], other.at[q], total);
+    }
+    return total;
+}
+
+template <bool ALIGNED>
+__device__ __forceinline__ void sampled_product_of(
     const long long* __restrict__ indptr, const int* __restrict__ index, const real* __restrict__ x,
-    const real* __restrict__ y, double sign, long long n, long long aligned, const real* __restrict__ x2,
-    const real* __restrict__ y2, double sign2, long long n2, long long aligned2, long long accumulate,
-    long long rows, long long slices, real* __restrict__ out) {
+    const real* __restrict__ y, const real sign, const long long n, const real* __restrict__ x2,
+    const real* __restrict__ y2, const real sign2, const long long n2, const bool accumulate, const long long rows,
+    const long long slices, real* __restrict__ out) {
     const long long item = blockIdx.x * (long long)blockDim.y + threadIdx.y;
     const long long row = item / slices;
     if (row >= rows) return;  // whole warps
@@ -253,32 +279,41 @@ extern "C" __global__ void sampled_product(
     for (long long base = indptr[row] + item % slices * groups; base < last; base += slices * groups) {
         const long long e = base + group;
         const long long unit = index[e < last ? e : base];  // all lanes stay for the sum
-        real total = 0;
-        {
-            const real *one = x + unit * n, *other = y + row * n;
-#pragma unroll 4
-            for (long long column = WIDTH * lane; column < n; column += WIDTH * LANES) {
-                const Four a = load(one + column, n - column, aligned), b = load(other + column, n - column, aligned);
-#pragma unroll
-                for (int q = 0; q < WIDTH; q++) total = fma(a.at[q], b.at[q], total);
-            }
-            total *= real(sign);
-        }
-        if (x2) {
-            real more = 0;
-            const real *one = x2 + unit * n2, *other = y2 + row * n2;
-#pragma unroll 4
-            for (long long column = WIDTH * lane; column < n2; column += WIDTH * LANES) {
-                const Four a = load(one + column, n2 - column, aligned2),
-                           b = load(other + column, n2 - column, aligned2);
-#pragma unroll
-                for (int q = 0; q < WIDTH; q++) more = fma(a.at[q], b.at[q], more);
-            }
-            total += real(sign2) * more;
-        }
+        real total = sign * dot<ALIGNED>(x + unit * n, y + row * n, n, lane);
+        if (x2) total += sign2 * dot<ALIGNED>(x2 + unit * n2, y2 + row * n2, n2, lane);
         total = warp_sum(total, LANES);
         if (lane == 0 && e < last) out[e] = accumulate ? out[e] + total : total;
     }
+}
+
+}  // namespace
+
+extern "C" __global__ void product(
+    const long long* __restrict__ indptr, const int* __restrict__ index, const int* __restrict__ order,
+    const real* __restrict__ weight, const real* __restrict__ x, const real* __restrict__ bias,
+    real* __restrict__ out, const real* __restrict__ activity, real* __restrict__ sample, long long rows, long long n,
+    long long aligned, long long activation, long long gating, long long key0, long long key1, long long step,
+    long long draw, const unsigned* clock) {
+    extern __shared__ __align__(16) unsigned char scratch[];
+    if (aligned)
+        product_of<true>(indptr, index, order, weight, x, bias, out, activity, sample, rows, n, activation, gating,
+                         key0, key1, step, draw, clock, scratch);
+    else
+        product_of<false>(indptr, index, order, weight, x, bias, out, activity, sample, rows, n, activation, gating,
+                          key0, key1, step, draw, clock, scratch);
+}
+
+// See Backend.sddmm, for one pair or two (`x2` null: one). A warp takes four connections of a row at a time, eight
+// lanes each.
+extern "C" __global__ void sampled_product(
+    const long long* __restrict__ indptr, const int* __restrict__ index, const real* __restrict__ x,
+    const real* __restrict__ y, double sign, long long n, const real* __restrict__ x2, const real* __restrict__ y2,
+    double sign2, long long n2, long long aligned, long long accumulate, long long rows, long long slices,
+    real* __restrict__ out) {
+    if (aligned)
+        sampled_product_of<true>(indptr, index, x, y, sign, n, x2, y2, sign2, n2, accumulate, rows, slices, out);
+    else
+        sampled_product_of<false>(indptr, index, x, y, sign, n, x2, y2, sign2, n2, accumulate, rows, slices, out);
 }
 
 // ``out[j] = sign * sum(a[j]) + sign2 * sum(b[j])``; a warp takes a row.
