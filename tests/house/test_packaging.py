@@ -22,7 +22,12 @@ def test_the_wheel_holds_the_two_packages_and_nothing_else(tmp_path):
     names = zipfile.ZipFile(wheel).namelist()
     top = {name.split("/")[0] for name in names if ".dist-info/" not in name}
     assert top == {"sparserbm", "sparserbm_cli"}
-    for needed in ("sparserbm/py.typed", "sparserbm/plotting/report.html", "sparserbm_cli/main.py"):
+    for needed in (
+        "sparserbm/py.typed",
+        "sparserbm/plotting/report.html",
+        "sparserbm/backends/kernels.cu",
+        "sparserbm_cli/main.py",
+    ):
         assert needed in names
     entry = next(name for name in names if name.endswith("entry_points.txt"))
     assert "sparserbm = sparserbm_cli.main:main" in zipfile.ZipFile(wheel).read(entry).decode()
