@@ -144,12 +144,14 @@ def study(
     names = [name for name, _, _ in cells]
     if len(set(names)) < len(names):
         raise ValueError(f"models {tuple(models)} or strengths {tuple(l2)} repeat themselves; give each once")
+    kinds = {resolve_name(recipe.backend) for _, _, recipe in cells}
+    n_devices = n_gpus() if any(kind == "cupy" for kind, _ in kinds) else 0
+    if n_devices and ("cupy", None) not in kinds:  # one device, by its number
+        n_devices = 1
     out.mkdir(parents=True, exist_ok=True)
     say = progress or (lambda line: None)
     say(f"{len(cells)} runs into {out}")
     rows: list[dict[str, Any]] = []
-    on_gpu = any(resolve_name(recipe.backend)[0] == "cupy" for _, _, recipe in cells)
-    n_devices = n_gpus() if on_gpu else 0  # if there is none, that should be said before the first run
     with parallel_config(backend="loky", n_jobs=n_jobs or n_devices or cpu_count(), inner_max_num_threads=1):
         jobs = (delayed(_one_run)(recipe, cell, out / name, name, overwrite, n_devices) for name, cell, recipe in cells)
         for row in Parallel(return_as="generator_unordered")(jobs):

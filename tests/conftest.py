@@ -26,6 +26,28 @@ def backend(request):
     return request.param
 
 
+@pytest.fixture
+def cupy(request):
+    """The module that the backend works with: CuPy, or its stand-in."""
+    if not request.config.on_gpu and not cupy_stand_in.compiler():
+        pytest.skip("there is no C++ compiler")
+    reason = backends.why_no_gpu()
+    if reason:
+        pytest.skip(reason)
+    import cupy
+
+    return cupy
+
+
+@pytest.fixture
+def pretended(cupy, request):
+    """The stand-in for CuPy, with its counters and limits."""
+    if request.config.on_gpu:
+        pytest.skip("needs the stand-in for CuPy, not a GPU")
+    cupy_stand_in.forget()
+    return cupy_stand_in
+
+
 def pytest_configure(config):
     config.on_gpu = "gpu" in config.option.markexpr.replace("not gpu", "")
     if not config.on_gpu and cupy_stand_in.compiler():

@@ -1,12 +1,14 @@
 """Studies: a grid of runs, each trained once, and what becomes of those that fail."""
 
 import csv
+import multiprocessing
 
+import joblib
 import numpy as np
 import pytest
 
 from sparserbm.runs import load_run
-from sparserbm.studies import STUDY_MLP, study
+from sparserbm.studies import STUDY_MLP, _cells, _one_run, study
 
 SETTINGS = {
     model: {"hidden": (10,), "epsilon": None, "density": 0.3, "batch_size": 16, "image_shape": (6, 6)}
@@ -150,3 +152,42 @@ def test_a_run_that_stopped_early_is_finished(table, tmp_path):
     options = {"models": ("mlp",), "l2": (0.0,), "seeds": 1, "epochs": 9, "settings": stopping}
     epochs = [small_study(table, tmp_path, **options).rows[0]["epoch"] for _ in range(3)]
     assert epochs == [2, 2, 2]
+
+
+@pytest.mark.gpu_too
+def test_a_study_on_a_device_says_so_and_can_go_on_without_it(cupy, table, tmp_path):
+    options = {"models": ("rbm",), "l2": (0.0,), "seeds": 1}
+    found = small_study(table, tmp_path, backend="cupy", **options)
+    assert [run.config["model"]["backend"] for run in found.runs] == ["cupy"]
+    again = small_study(table, tmp_path, backend="reference", epochs=3, **options)
+    assert again.rows[0]["epoch"] == 3
+
+
+def test_each_device_has_one_worker(pretended, cupy, table, tmp_path, monkeypatch):
+    """Two devices: two runs at a time, and a worker takes the device of its number."""
+    asked, own = [], joblib.parallel_config
+
+    def parallel(backend, n_jobs, inner_max_num_threads):
+        asked.append(n_jobs)
+        return own("sequential")
+
+    monkeypatch.setattr("joblib.parallel_config", parallel)
+    options = {"models": ("rbm",), "l2": (0.0,), "seeds": 1, "n_jobs": None}
+    for backend in ("cupy", "cupy:0", "reference"):
+        small_study(table, tmp_path / backend.replace(":", "-"), backend=backend, **options)
+    assert asked == [2, 1, joblib.cpu_count()]
+    (cell,) = _cells(table, ["rbm"], [0.0], 1, 1, {"data": table, "folder": None, "backend": "cupy"}, SETTINGS)
+    try:
+        for number, device in ((1, 1), (2, 0), (3, 1)):
+            monkeypatch.setattr(multiprocessing.current_process(), "name", f"LokyProcess-{number}")
+            _one_run(cell[2], cell[1], tmp_path / f"d{number}", "run", False, 2)
+            assert cupy.cuda.Device().id == device
+    finally:
+        cupy.cuda.Device(0).use()
+
+
+def test_a_device_that_is_missing_is_said_before_the_first_run(table, tmp_path, monkeypatch):
+    monkeypatch.setattr("sparserbm.backends.why_no_gpu", lambda: "CuPy is not installed")
+    with pytest.raises(ValueError, match='backend="cupy" is not possible: CuPy is not installed'):
+        small_study(table, tmp_path / "a", backend="cupy")
+    assert not (tmp_path / "a").exists()

@@ -18,28 +18,6 @@ from sparserbm.network.connections import Connections, Pattern
 from sparserbm.rng import DrawKey
 
 KEY = DrawKey(1, 2, 3, 4)
-NO_COMPILER = stand_in.compiler() is None
-
-
-@pytest.fixture
-def cupy(request):
-    """The module that the backend works with: CuPy, or its stand-in."""
-    if not request.config.on_gpu and NO_COMPILER:
-        pytest.skip("there is no C++ compiler")
-    reason = backends.why_no_gpu()
-    if reason:
-        pytest.skip(reason)
-    import cupy
-
-    return cupy
-
-
-@pytest.fixture
-def pretended(cupy, request):
-    if request.config.on_gpu:
-        pytest.skip("needs the stand-in for CuPy, not a GPU")
-    stand_in.forget()
-    return stand_in
 
 
 # -- shapes of launches ----------------------------------------------------------------------------------------------

@@ -323,3 +323,60 @@ def test_config_is_json_without_nan(run, table, tmp_path):
     lines = (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()
     found = [json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in metrics.jsonl")) for text in lines]
     assert [line["epoch"] for line in found] == [0, 1, 2]
+
+
+def test_a_missing_device_is_one_line(run, table, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "sparserbm.backends.why_no_gpu", lambda: 'CuPy is not installed (pip install "sparserbm[cuda12]")'
+    )
+    words = [
+        "train",
+        "rbm",
+        "--data",
+        table,
+        "--image-shape",
+        "6,6",
+        *SMALL,
+        "--out",
+        tmp_path / "a",
+        "--backend",
+        "cupy",
+    ]
+    code, _, err = run(*words)
+    assert code == 1
+    assert err.count("\n") == 1
+    assert 'backend="cupy" is not possible: CuPy is not installed (pip install "sparserbm[cuda12]")' in err
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.gpu_too
+def test_a_run_begins_on_a_device_and_goes_on_without_it(cupy, run, table, tmp_path):
+    words = [
+        "train",
+        "rbm",
+        "--data",
+        table,
+        "--image-shape",
+        "6,6",
+        *SMALL,
+        "--out",
+        tmp_path / "a",
+        "--backend",
+        "cupy",
+    ]
+    code, _, err = run(*words)
+    assert code == 0, err
+    assert load_run(tmp_path / "a").config["model"]["backend"] == "cupy"
+    code, out, err = run("train", "resume", tmp_path / "a", "--epochs", "3", "--backend", "reference", "--quiet")
+    assert code == 0, err
+    assert "3 epochs" in out
+
+
+def test_out_of_memory_is_one_line_that_says_what_to_do(pretended, run, table, tmp_path):
+    words = ["train", "rbm", "--data", table, "--image-shape", "6,6", "--hidden", "4000", "--density", "0.5", "--quiet"]
+    with pretended.limit_memory(1_000_000):
+        code, _, err = run(*words, "--epochs", "2", "--backend", "cupy", "--out", tmp_path / "a")
+    assert code == 1
+    assert err.count("\n") == 1
+    assert "this run needs about" in err
+    assert "smaller batch_size" in err
