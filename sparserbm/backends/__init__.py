@@ -129,7 +129,7 @@ def why_no_gpu() -> str | None:
             import cupy
         available = cupy.cuda.is_available()
     except Exception as error:  # CuPy for another CUDA, or a driver too old for it: many kinds of errors
-        return f"CuPy cannot be used ({str(error).strip().splitlines()[0]})"
+        return f"CuPy cannot be used ({' '.join(str(error).split()) or type(error).__name__})"
     return None if available else "CuPy finds no CUDA device (nvidia-smi shows what the driver sees)"
 
 

@@ -66,6 +66,12 @@ class CupyBackend(Backend):
         self, name: str, grid: tuple[int, ...], block: tuple[int, ...], *arguments: Any, shared: int = 0
     ) -> None:
         """Launch a kernel, its arrays checked first: a kernel would read whatever memory a wrong one points to."""
+        current = cupy.cuda.runtime.getDevice()
+        if current != self.device:
+            raise ValueError(
+                f"device {current} is the current one, this backend works on device {self.device}; go back to it with "
+                f"cupy.cuda.Device({self.device}).use()"
+            )
         for argument in arguments:
             if isinstance(argument, cupy.ndarray):
                 if argument.data.device_id != self.device:

@@ -201,6 +201,17 @@ def test_arrays_of_another_device_are_named_and_can_be_moved(pretended, cupy):
         library.spmm(layer, layer.weight, moved, out)
 
 
+def test_a_backend_whose_device_is_not_the_current_one_says_so(pretended, cupy):
+    library = get_backend("cupy", "float32")
+    x = library.zeros((2, 4))
+    with (
+        cupy.cuda.Device(1),
+        pytest.raises(ValueError, match=r"device 1 is the current one, this backend works on device 0; go back"),
+    ):
+        library.uniform(KEY, x)
+    library.uniform(KEY, x)
+
+
 def test_a_name_may_say_the_device(pretended, cupy):
     try:
         found = get_backend("cupy:1")
@@ -264,7 +275,7 @@ def test_auto_takes_a_device_where_there_is_one(pretended, monkeypatch):
         (
             True,
             RuntimeError("CUDA driver version is insufficient\nmore"),
-            r"CuPy cannot be used \(CUDA driver version is insufficient\)",
+            r"CuPy cannot be used \(CUDA driver version is insufficient more\)",
         ),
     ],
 )
