@@ -14,7 +14,7 @@ from typing import Any
 from sparserbm.training.config import versions
 
 RESULTS = Path(__file__).parent / "results"
-PEERS = ("torch", "threadpoolctl", "matplotlib")
+PEERS = ("torch", "cupy", "threadpoolctl", "matplotlib")
 
 
 def machine() -> dict[str, Any]:
@@ -47,9 +47,9 @@ def commit() -> str:
     return (git("rev-parse", "HEAD") or "unknown") + (" with changes" if changed else "")
 
 
-def write(name: str, content: dict[str, Any]) -> Path:
+def write(name: str, content: dict[str, Any], folder: Path = RESULTS) -> Path:
     """Write a result file and return its path."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path

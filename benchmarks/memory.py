@@ -77,7 +77,7 @@ def rbm(n_connections: int) -> dict[str, Any]:
     wiring = sr.ErdosRenyi(density=n_connections / n**2)
     algorithm = sr.CD(k=1)
     shape = {"batch_size": BATCH, "epochs": EPOCHS}
-    predicted = estimate(units, [wiring], algorithm, MOMENTUM, n_samples=SAMPLES, **shape)
+    predicted = estimate([layer.n for layer in units], [wiring], algorithm, MOMENTUM, n_samples=SAMPLES, **shape)
     return measured(predicted, lambda **more: sr.train(sr.RBM(*units, wiring=wiring), X, algorithm, **shape, **more))
 
 
@@ -90,7 +90,7 @@ def wide(_: int) -> dict[str, Any]:
     wiring = [sparse, sparse, sparse, sr.Dense()]
     algorithm = sr.Backprop()
     shape = {"batch_size": BATCH, "epochs": 2}
-    predicted = estimate(units, wiring, algorithm, MOMENTUM, n_samples=203, **shape)
+    predicted = estimate([layer.n for layer in units], wiring, algorithm, MOMENTUM, n_samples=203, **shape)
     return measured(
         predicted, lambda **more: sr.train(sr.MLP(*units, wiring=wiring), X, algorithm, y=y, **shape, **more)
     )

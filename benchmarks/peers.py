@@ -152,12 +152,18 @@ def epoch_of_mlp(
     """One epoch with cross-entropy in a fresh order; the mean loss (ours counts the accuracy on top)."""
     total = torch.zeros(())
     for rows in torch.randperm(len(X)).split(batch_size):
-        loss = functional.cross_entropy(model(X.index_select(0, rows)), y.index_select(0, rows))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        total += loss.detach() * len(rows)
+        loss = step_of_mlp(model, optimizer, X.index_select(0, rows), y.index_select(0, rows))
+        total += loss * len(rows)
     return float(total) / len(X)
+
+
+def step_of_mlp(model: nn.Module, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """One step; its loss."""
+    loss = functional.cross_entropy(model(x), y)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
 
 
 # -- RBM -----------------------------------------------------------------------------------------------------------
@@ -170,27 +176,35 @@ class DenseRBM:
     """
 
     def __init__(
-        self, n_hidden: int, X: np.ndarray, batch_size: int, learning_rate: float, momentum: float, sigma: float = 0.05
+        self,
+        n_hidden: int,
+        X: np.ndarray,
+        batch_size: int,
+        learning_rate: float,
+        momentum: float,
+        sigma: float = 0.05,
+        device: str = "cpu",
     ):
-        self.X, self.batch_size = torch.from_numpy(X), batch_size
+        self.X, self.batch_size = torch.from_numpy(X).to(device), batch_size
         self.learning_rate, self.momentum = learning_rate, momentum
         n_visible = X.shape[1]
         mean = self.X.mean(dim=0).clamp(1e-3, 1 - 1e-3)
-        self.weight = torch.randn(n_visible, n_hidden) * sigma
-        self.visible_bias, self.hidden_bias = torch.logit(mean), torch.zeros(n_hidden)
+        self.weight = torch.randn(n_visible, n_hidden, device=device) * sigma
+        self.visible_bias, self.hidden_bias = torch.logit(mean), torch.zeros(n_hidden, device=device)
         self.velocities = [torch.zeros_like(value) for value in (self.weight, self.visible_bias, self.hidden_bias)]
-        self._visible = torch.empty(batch_size, n_visible)
-        self._hidden = [torch.empty(batch_size, n_hidden) for _ in range(3)]
+        self._visible = torch.empty(batch_size, n_visible, device=device)
+        self._hidden = [torch.empty(batch_size, n_hidden, device=device) for _ in range(3)]
 
     def epoch(self, n_batches: int | None = None) -> float:
         """Train for an epoch, or for its first batches; the mean squared reconstruction error of a visible unit."""
         total, n_samples = torch.zeros(()), 0
         for rows in torch.randperm(len(self.X)).split(self.batch_size)[:n_batches]:
-            total += self._step(self.X.index_select(0, rows))
+            total += self.step(self.X.index_select(0, rows))
             n_samples += len(rows)
         return float(total) / (n_samples * self.X.shape[1])
 
-    def _step(self, v0: torch.Tensor) -> torch.Tensor:
+    def step(self, v0: torch.Tensor) -> torch.Tensor:
+        """One step on a batch, which is overwritten; its squared error."""
         n = len(v0)
         v1, (h0, h1, drawn) = self._visible[:n], (array[:n] for array in self._hidden)
         torch.addmm(self.hidden_bias, v0, self.weight, out=h0).sigmoid_()

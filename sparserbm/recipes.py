@@ -174,7 +174,7 @@ class Recipe:
         arrays = [array for array in (data.X, data.y, data.X_test, data.y_test) if array is not None]
         rules = Rules.of(self.algorithm or ALGORITHMS[self.model], self.optimizer, None, None, None)
         return estimate(
-            units,
+            [layer.n for layer in units],
             [resolve("wiring", rule) for rule in wiring],
             rules.algorithm,
             rules.optimizer,

@@ -3,6 +3,7 @@
 The cupy backend runs on a GPU under ``-m gpu``; without that, a stand-in for CuPy runs its kernels on the CPU.
 """
 
+import gc
 import importlib.util
 import os
 
@@ -44,6 +45,7 @@ def pretended(cupy, request):
     """The stand-in for CuPy, with its counters and limits."""
     if request.config.on_gpu:
         pytest.skip("needs the stand-in for CuPy, not a GPU")
+    gc.collect()  # models of earlier tests may still hold its memory
     cupy_stand_in.forget()
     return cupy_stand_in
 

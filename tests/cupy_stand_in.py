@@ -773,6 +773,12 @@ def _ascontiguousarray(a, dtype=None):
     return a if a.flags.c_contiguous else a.copy()
 
 
+def _copyto(dst, src):
+    if not isinstance(dst, ndarray) or not isinstance(src, ndarray):
+        raise TypeError("the stand-in copies from one cupy.ndarray to another only")
+    dst[...] = src
+
+
 def _asnumpy(a, stream=None, order="C", out=None, *, blocking=True):
     return a.get(out=out) if isinstance(a, ndarray) else np.asarray(a)
 
@@ -995,6 +1001,7 @@ cupy = _module(
     asarray=_asarray,
     ascontiguousarray=_ascontiguousarray,
     asnumpy=_asnumpy,
+    copyto=_copyto,
     ndim=lambda a: a.ndim,
     shape=lambda a: a.shape,
     size=lambda a: a.size,

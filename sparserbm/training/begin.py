@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sparserbm.backends import get_backend
 from sparserbm.data import Dataset, fingerprint
 from sparserbm.data.batches import Batches
 from sparserbm.evolution.engine import Evolution
@@ -155,7 +156,8 @@ def train(
     state = {} if follows is None else follows.carry["trainer"]
     data_sets = X, y, validation
     watching: list[Callback] = [*callbacks, *([Progress(last)] if progress else [])]
-    return _run(model, data_sets, rules, settings | {"last": last, "start": start}, writer, state, watching)
+    with memory_explained(lambda: _needs(config, rules, X, validation), model.backend, writer.folder):
+        return _run(model, data_sets, rules, settings | {"last": last, "start": start}, writer, state, watching)
 
 
 def resume(
@@ -196,18 +198,19 @@ def resume(
     check_callbacks(callbacks)
     if not (folder / "checkpoint.npz").is_file():
         raise ValueError(f"run {folder} ended before its first epoch was saved; train it again with overwrite=True")
-    backend = config["model"]["backend"] if backend is None else backend
-    model, extra, state = load_checkpoint(folder / "checkpoint.npz", backend)
     rules = Rules.of(**{kind: settings[kind] for kind in Rules.kinds()})
     X, y, validation = _unpack(X, y, validation)
-    X, y = check_data(model, rules.algorithm, X, y)
-    validation = validation_data(model, rules.algorithm, validation)
-    _check_same_data(config, folder, fingerprint(X, y), None if validation is None else fingerprint(*validation))
-    writer = RunWriter.reopen(folder, model.epoch)
-    writer.run.config["training"]["epochs"] = max(epochs, model.epoch)
-    writer.write_config()
-    watching: list[Callback] = [*callbacks, *([Progress(epochs)] if progress else [])]
-    return _run(model, (X, y, validation), rules, settings | {"last": epochs} | extra, writer, state, watching)
+    backend = get_backend(config["model"]["backend"] if backend is None else backend, config["model"]["dtype"])
+    with memory_explained(lambda: _needs(config, rules, X, validation), backend, folder):
+        model, extra, state = load_checkpoint(folder / "checkpoint.npz", backend)
+        X, y = check_data(model, rules.algorithm, X, y)
+        validation = validation_data(model, rules.algorithm, validation)
+        _check_same_data(config, folder, fingerprint(X, y), None if validation is None else fingerprint(*validation))
+        writer = RunWriter.reopen(folder, model.epoch)
+        writer.run.config["training"]["epochs"] = max(epochs, model.epoch)
+        writer.write_config()
+        watching: list[Callback] = [*callbacks, *([Progress(epochs)] if progress else [])]
+        return _run(model, (X, y, validation), rules, settings | {"last": epochs} | extra, writer, state, watching)
 
 
 def _run(
@@ -221,31 +224,31 @@ def _run(
 ) -> Run:
     """Train until epoch ``settings["last"]``; everything that a run holds on the device is made here or later."""
     X, y, validation = data
-    with memory_explained(lambda: _needs(model, rules, X, validation, settings), model.backend, writer.folder):
-        trainer = rules.algorithm.start(model, X, settings["batch_size"])
-        trainer.restore(state)
-        recorder = Recorder(
-            model.backend, trainer, writer, (X, y), validation, rules.evolution, settings["snapshot_every"]
-        )
-        batches = Batches(model.backend, X, y, settings["batch_size"])
-        training = Training(model, trainer, batches, rules, recorder, callbacks, settings["shuffle"], settings["start"])
-        if not writer.run.metrics:
-            recorder.epoch(model, whole=True)
-        return run(training, settings["last"])
+    trainer = rules.algorithm.start(model, X, settings["batch_size"])
+    trainer.restore(state)
+    recorder = Recorder(model.backend, trainer, writer, (X, y), validation, rules.evolution, settings["snapshot_every"])
+    batches = Batches(model.backend, X, y, settings["batch_size"])
+    training = Training(model, trainer, batches, rules, recorder, callbacks, settings["shuffle"], settings["start"])
+    if not writer.run.metrics:
+        recorder.epoch(model, whole=True)
+    return run(training, settings["last"])
 
 
-def _needs(model: Model, rules: Rules, X: np.ndarray, validation: Any, settings: dict[str, Any]) -> Estimate:
+def _needs(config: dict[str, Any], rules: Rules, X: Any, validation: Any) -> Estimate:
+    """What the run of this config takes; validation data that are not brought into form yet do not count."""
+    model, settings = config["model"], config["training"]
+    held = validation[0] if isinstance(validation, tuple) else None
     return estimate(
-        model.units,
-        [len(layer) for layer in model.connections],
+        model["layer_sizes"],
+        model["n_connections"],
         rules.algorithm,
         rules.optimizer,
         batch_size=settings["batch_size"],
         n_samples=len(X),
         epochs=settings["epochs"],
-        n_validation=0 if validation is None else len(validation[0]),
-        data_bytes=X.nbytes + (0 if validation is None else validation[0].nbytes),
-        itemsize=model.backend.dtype.itemsize,
+        n_validation=0 if held is None else len(held),
+        data_bytes=X.nbytes + (0 if held is None else held.nbytes),
+        itemsize=np.dtype(model["dtype"]).itemsize,
     )
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from sparserbm.backends import Backend
 from sparserbm.data.batches import block_size
-from sparserbm.network.units import Units
 from sparserbm.network.wiring import Wiring
 from sparserbm.training.algorithm import Algorithm
 from sparserbm.training.errors import OutOfMemoryError
@@ -73,7 +72,7 @@ class Estimate:
 
 
 def estimate(
-    units: Sequence[Units],
+    sizes: Sequence[int],
     wirings: Sequence[Wiring | int],
     algorithm: Algorithm,
     optimizer: Optimizer,
@@ -89,8 +88,8 @@ def estimate(
 
     Parameters
     ----------
-    units : sequence of Units
-        Of all layers, the input included.
+    sizes : sequence of int
+        Units of all layers, the input included.
     wirings : sequence of Wiring or int
         For every matrix of connections its wiring, or how many there are.
     algorithm, optimizer
@@ -104,7 +103,6 @@ def estimate(
     itemsize : {4, 8}
         Bytes of a number: float32 or float64.
     """
-    sizes = [layer.n for layer in units]
     pairs = list(zip(sizes, sizes[1:]))
     counts = tuple(given if isinstance(given, int) else given.count(*pair) for given, pair in zip(wirings, pairs))
     batch_size = min(batch_size, n_samples)

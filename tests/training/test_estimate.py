@@ -42,7 +42,9 @@ WIRINGS = [sr.ErdosRenyi(epsilon=3), sr.ErdosRenyi(density=0.2), sr.FixedFanIn(5
 def test_connections_are_counted_without_wiring_them(build, wiring):
     units, wirings, model = build(wiring)
     algorithm = sr.CD() if build is rbm else sr.Backprop()
-    found = estimate(units, wirings, algorithm, sr.SGD(), batch_size=BATCH, n_samples=N, epochs=1)
+    found = estimate(
+        [layer.n for layer in units], wirings, algorithm, sr.SGD(), batch_size=BATCH, n_samples=N, epochs=1
+    )
     assert found.connections == tuple(len(layer) for layer in model.connections)
 
 
@@ -69,7 +71,9 @@ def test_flops_are_those_of_the_products_that_training_calls(monkeypatch, build,
     units, wirings, model = build(sr.ErdosRenyi(epsilon=3), backend)
     X, y = data()
     sr.train(model, X, algorithm, y=y if build is mlp else None, epochs=1, batch_size=BATCH)
-    found = estimate(units, wirings, algorithm, sr.SGD(), batch_size=BATCH, n_samples=N, epochs=1)
+    found = estimate(
+        [layer.n for layer in units], wirings, algorithm, sr.SGD(), batch_size=BATCH, n_samples=N, epochs=1
+    )
     assert sum(counted) == found.flops * (N // BATCH)
 
 
@@ -82,7 +86,9 @@ def test_bytes_of_the_connections_are_those_of_their_arrays(build, optimizer):
     X, y = data()
     algorithm = sr.CD() if build is rbm else sr.Backprop()
     sr.train(model, X, algorithm, y=y if build is mlp else None, epochs=1, batch_size=BATCH, optimizer=optimizer)
-    found = estimate(units, wirings, algorithm, optimizer, batch_size=BATCH, n_samples=N, epochs=1)
+    found = estimate(
+        [layer.n for layer in units], wirings, algorithm, optimizer, batch_size=BATCH, n_samples=N, epochs=1
+    )
     held = 0
     for layer in model.connections:
         arrays = [layer.pattern.pre, layer.by_pre.index, layer.by_pre.order]
@@ -92,14 +98,18 @@ def test_bytes_of_the_connections_are_those_of_their_arrays(build, optimizer):
 
 def test_long_runs_need_four_bytes_for_the_step_of_birth():
     sizes = {"batch_size": 1, "n_samples": 1000}
-    arguments = ((sr.Bernoulli(40), sr.Bernoulli(30)), [sr.ErdosRenyi(epsilon=3)], sr.CD(), sr.SGD())
+    arguments = ((40, 30), [sr.ErdosRenyi(epsilon=3)], sr.CD(), sr.SGD())
     short, long = (estimate(*arguments, epochs=epochs, **sizes) for epochs in (65, 66))
     assert long.connection_bytes - short.connection_bytes == 2 * 210
 
 
 def test_the_text_of_an_estimate_says_what_there_is():
     units, wirings, _ = mlp(sr.ErdosRenyi(epsilon=3))
-    text = str(estimate(units, wirings, sr.Backprop(), sr.SGD(), batch_size=BATCH, n_samples=N, epochs=1))
+    text = str(
+        estimate(
+            [layer.n for layer in units], wirings, sr.Backprop(), sr.SGD(), batch_size=BATCH, n_samples=N, epochs=1
+        )
+    )
     assert "connections     420 = 210 + 150 + 60" in text
     assert "bytes each" in text
     assert "MFLOP" in text
@@ -118,7 +128,7 @@ def test_a_layer_that_would_be_faster_dense_is_named_once(wiring, warned):
 
 
 def test_validation_counts_only_where_there_is_any():
-    arguments = ((sr.Bernoulli(40), sr.Bernoulli(30)), [sr.ErdosRenyi(epsilon=3)], sr.CD(), sr.SGD())
+    arguments = ((40, 30), [sr.ErdosRenyi(epsilon=3)], sr.CD(), sr.SGD())
     sizes = {"batch_size": BATCH, "n_samples": N, "epochs": 1}
     without, few, many = (estimate(*arguments, n_validation=n, **sizes) for n in (0, 10, 10**6))
     assert few.activity_bytes - without.activity_bytes == 4 * 2 * 70 * 10
