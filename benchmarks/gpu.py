@@ -100,6 +100,8 @@ def begin(options: argparse.Namespace) -> None:
     usual = {"full": options.usual_rounds, "quick": 3, "tiny": 2}[options.size]
     options.rounds = options.rounds or usual
     options.seconds = SECONDS[options.size]
+    if options.tiny and torch is not None:
+        torch.set_num_threads(1)  # on the CPU its threads would wait for each other longer than they work
     say(f"{device()['name']}; peers: {peers(options)['what']}")
 
 
@@ -174,6 +176,11 @@ def free_memory() -> int:
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
     return int(cupy.cuda.Device().mem_info[0])
+
+
+def held_by_cupy() -> int:
+    """Bytes that CuPy's pool holds: all arrays, and what it keeps of those that are gone."""
+    return cupy.get_default_memory_pool().total_bytes()
 
 
 # -- time ----------------------------------------------------------------------------------------------------------
@@ -289,10 +296,10 @@ def recorded_by_torch(call: Callable[[], Any], options: argparse.Namespace, time
 
 
 def in_a_graph(contestant: Contestant, options: argparse.Namespace) -> int:
-    """How often a graph should do the work."""
+    """How often a graph should do the work, after first calls that make what the work needs."""
+    contestant.clock(contestant.call, 2)
     if options.tiny:
         return 2
-    contestant.clock(contestant.call, 2)
     return max(1, min(MOST_IN_A_GRAPH, round(GRAPH_SECONDS / max(contestant.clock(contestant.call, 1), 1e-7))))
 
 

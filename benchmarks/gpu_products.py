@@ -221,7 +221,7 @@ def csr_matrices(layer: Layer, where: str) -> tuple[Any, Any]:
 
 def dense_matrix(layer: Layer, where: str) -> Any:
     """Weights at all places, (n_post, n_pre)."""
-    if where == "cuda" and 2 * F * layer.pattern.n_places > 0.8 * torch.cuda.mem_get_info()[0]:
+    if where == "cuda" and 2 * F * layer.pattern.n_places > 0.8 * gpu.free_memory():
         raise MemoryError("weights and gradients at all places do not fit")
     weight = torch.zeros(layer.n_post, layer.n_pre, device=where)
     for units, part in layer.pattern.blocks():  # in parts, since the places of all connections take 8 bytes each

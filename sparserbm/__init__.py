@@ -12,17 +12,22 @@ __version__ = "0.1.0"
 
 # Module -> the public names it defines; reading order.
 _PUBLIC = {
-    "sparserbm.schedules": ("Constant", "Linear", "Cosine", "Cubic", "Steps", "Every", "Window"),
+    "sparserbm.schedules": ("Constant", "Linear", "Cosine", "Cubic", "Power", "Steps", "Every", "Chance", "Window"),
     "sparserbm.runs": ("Run", "load_run"),
     "sparserbm.data": ("Dataset", "load_dataset"),
     "sparserbm.network.units": ("Bernoulli", "Gaussian", "ReLU", "Sigmoid", "Tanh", "Identity", "Softmax"),
-    "sparserbm.network.wiring": ("ErdosRenyi", "Dense", "FixedFanIn", "FromScipy"),
+    "sparserbm.network.wiring": ("ErdosRenyi", "ERK", "Dense", "FixedFanIn", "FromScipy"),
     "sparserbm.network.weights": ("Normal", "HeSparse", "HeDense", "UniformDense", "Zero"),
     "sparserbm.models.rbm": ("RBM",),
     "sparserbm.models.mlp": ("MLP",),
     "sparserbm.models.likelihood": ("log_partition", "log_likelihood", "pseudo_likelihood"),
-    "sparserbm.regularization": ("L1", "L2", "ElasticNet"),
-    "sparserbm.evolution": ("SET", "Evolution", "SignedMagnitude", "RandomGrow", "Fresh", "ZeroBirth", "core_view"),
+    "sparserbm.regularization": ("L1", "L2", "ElasticNet", "SetDecay", "MaxNorm"),
+    "sparserbm.evolution": (
+        *("SET", "Evolution", "core_view"),
+        *("SignedMagnitude", "PublishedSET", "Magnitude", "Threshold", "Taylor", "RandomDrop", "Largest"),
+        *("RandomGrow", "GradientGrow", "MomentumGrow", "CosineGrow", "ParentalGrow"),
+        *("Fresh", "ZeroBirth", "GradientSign"),
+    ),
     "sparserbm.training": (
         *("train", "resume", "load_model", "CD", "Backprop", "CrossEntropy", "SquaredError", "SGD", "Adam"),
         *(

@@ -21,8 +21,8 @@ from sparserbm.models.base import Model
 from sparserbm.models.mlp import MLP, wiring_of_layers
 from sparserbm.models.rbm import RBM
 from sparserbm.network.units import Identity, Softmax, Units
-from sparserbm.network.wiring import ErdosRenyi
-from sparserbm.registry import parse, resolve
+from sparserbm.network.wiring import ErdosRenyi, resolve_wiring
+from sparserbm.registry import parse
 from sparserbm.regularization import L1, L2, Penalty, penalties
 from sparserbm.runs import Run, read_config
 from sparserbm.training import resume, train
@@ -52,8 +52,9 @@ class Recipe:
         Sizes of the hidden layers; an RBM has one.
     visible, activation : str
         Unit types of an RBM's visible side (``"bernoulli"``, ``"gaussian"``) and of an MLP's hidden layers.
-    epsilon, density, wiring : float, float, text, optional
-        The first wiring of the hidden layers; ``epsilon=11`` if none is given.
+    epsilon, density, wiring : float, float, text or tuple of texts, optional
+        The first wiring of the hidden layers (``"erk(density=0.1)"``: of the whole network); ``epsilon=11`` if none is
+        given.
     weights, biases : text or tuple of texts, optional
         Weight scales, as in `RBM` and `MLP`.
     algorithm, optimizer, evolution, early_stopping : text, optional
@@ -80,7 +81,7 @@ class Recipe:
     activation: str = "relu"
     epsilon: float | None = None
     density: float | None = None
-    wiring: str | None = None
+    wiring: Any = None
     weights: Any = None
     biases: Any = "zero"
     algorithm: str | None = None
@@ -170,12 +171,13 @@ class Recipe:
         """Connections, memory and work of the run; loads the data, but builds no network."""
         data = self.load_data()
         units = self._units(data)
-        wiring = [self._wiring()] if self.model == "rbm" else wiring_of_layers(self._wiring(), len(units) - 1)
+        sizes = [layer.n for layer in units]
+        wiring = [self._wiring()] if self.model == "rbm" else wiring_of_layers(self._wiring(), sizes)
         arrays = [array for array in (data.X, data.y, data.X_test, data.y_test) if array is not None]
         rules = Rules.of(self.algorithm or ALGORITHMS[self.model], self.optimizer, None, None, None)
         return estimate(
-            [layer.n for layer in units],
-            [resolve("wiring", rule) for rule in wiring],
+            sizes,
+            [resolve_wiring(rule) for rule in wiring],
             rules.algorithm,
             rules.optimizer,
             batch_size=self.batch_size,
@@ -229,7 +231,8 @@ class Recipe:
 
 _TYPES: dict[tuple[type, ...], tuple[str, ...]] = {
     (str,): ("model", "data", "scale", "visible", "activation", "optimizer", "backend"),
-    (str, type(None)): ("folder", "wiring", "algorithm", "early_stopping", "evolution", "zone"),
+    (str, type(None)): ("folder", "algorithm", "early_stopping", "evolution", "zone"),
+    (str, tuple, list, type(None)): ("wiring",),
     (int,): ("epochs", "batch_size", "snapshot_every", "seed"),
     (int, type(None)): ("threads",),
     (int, float): ("validation",),

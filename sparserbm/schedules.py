@@ -10,6 +10,7 @@ import contextlib
 import math
 import numbers
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,6 +118,40 @@ class Cubic(_Ramp):
         return 1.0 - (1.0 - progress) ** 3
 
 
+@register("schedule", "power")
+@dataclass(frozen=True)
+class Power(_Ramp):
+    """A power of the progress, flat where the value is small.
+
+    Upwards ``start + (stop - start) * progress**exponent``, a strength that comes in late; downwards
+    ``stop + (start - stop) * (1 - progress)**exponent``, a zeta that fades out (Evci et al. 2020).
+
+    Parameters
+    ----------
+    start, stop : float
+    steps : int
+    exponent : float
+        Above 0; 1 is `Linear`. (`Cubic` from 0 to 1 is fast at first, this one is slow.)
+    after : int
+    """
+
+    start: float
+    stop: float
+    steps: int
+    exponent: float
+    after: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.exponent < math.inf:
+            raise ValueError(f"exponent={self.exponent} is not possible for Power; use a number above 0")
+
+    def shape(self, progress: float) -> float:
+        if self.stop > self.start:
+            return progress**self.exponent
+        return 1.0 - (1.0 - progress) ** self.exponent
+
+
 @register("schedule", "steps")
 @dataclass(frozen=True)
 class Steps(Schedule):
@@ -183,6 +218,14 @@ class Trigger(ABC):
     def after_epoch(self, epoch: int) -> bool:
         """Whether it is due at the end of `epoch` (counted from 1)."""
 
+    def interval(self, per_epoch: int) -> float | None:
+        """Steps from one time to the next, in epochs of `per_epoch` steps; None where that is no one number."""
+        return None
+
+    def takes(self, draw: Callable[[], float]) -> bool:
+        """Whether a layer takes part in what is due; `draw` gives its number of [0, 1) for this step."""
+        return True
+
 
 @register("trigger", "every")
 @dataclass(frozen=True)
@@ -211,6 +254,38 @@ class Every(Trigger):
     def after_epoch(self, epoch: int) -> bool:
         return self.epochs > 0 and epoch > 0 and epoch % self.epochs == 0
 
+    def interval(self, per_epoch: int) -> float | None:
+        return self.steps or self.epochs * per_epoch
+
+
+@register("trigger", "chance")
+@dataclass(frozen=True)
+class Chance(Trigger):
+    """Due after a step with probability `p`, for every layer by itself (the EvolNet of Klear 2018).
+
+    Parameters
+    ----------
+    p : float in (0, 1]
+    """
+
+    p: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.p <= 1:
+            raise ValueError(f"p={self.p} is not possible for Chance; use a probability above 0, at most 1")
+
+    def after_step(self, step: int) -> bool:
+        return step > 0
+
+    def after_epoch(self, epoch: int) -> bool:
+        return False
+
+    def interval(self, per_epoch: int) -> float | None:
+        return 1.0 / self.p  # on average
+
+    def takes(self, draw: Callable[[], float]) -> bool:
+        return draw() < self.p
+
 
 @register("trigger", "window")
 @dataclass(frozen=True)
@@ -236,3 +311,9 @@ class Window(Trigger):
 
     def after_epoch(self, epoch: int) -> bool:
         return self._open(epoch) and self.trigger.after_epoch(epoch)
+
+    def interval(self, per_epoch: int) -> float | None:
+        return self.trigger.interval(per_epoch)
+
+    def takes(self, draw: Callable[[], float]) -> bool:
+        return self.trigger.takes(draw)

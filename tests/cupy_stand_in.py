@@ -725,6 +725,8 @@ def _function(name):
 
     def call(*args, out=None, **kwargs):
         _checked(name, args, kwargs)
+        if name in ("argsort", "sort"):
+            kwargs.setdefault("kind", "stable")  # as CuPy, unlike NumPy
         return _run(numpy_function, *args, out=out, **kwargs)
 
     call.__name__ = call.__qualname__ = name

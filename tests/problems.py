@@ -13,8 +13,9 @@ import pytest
 from scipy.special import expit, logsumexp
 from scipy.stats import chi2
 
-from sparserbm import MLP, RBM, Bernoulli, ErdosRenyi, Normal
-from sparserbm.backends import get_backend
+from sparserbm import CD, MLP, RBM, Backprop, Bernoulli, Dense, ErdosRenyi, Normal
+from sparserbm.backends import Backend, get_backend
+from sparserbm.data.batches import Batch
 from sparserbm.network.connections import Connections, Pattern
 
 ACTIVATIONS = {
@@ -110,6 +111,11 @@ def blocks_of(size):
     with pytest.MonkeyPatch.context() as patch:
         for module in ("network.slots", "network.connections", "evolution.engine"):
             patch.setattr(f"sparserbm.{module}.BLOCK", size)
+        for kind in (
+            Backend,
+            *(kind for parent in Backend.__subclasses__() for kind in (parent, *parent.__subclasses__())),
+        ):
+            patch.setattr(kind, "parts_at_once", 1)
         yield
 
 
@@ -199,6 +205,32 @@ def finite_differences(values, function, step=1e-6):
         slopes[k] = (above - function()) / (2 * step)
         values[k] = middle
     return slopes
+
+
+def slopes_everywhere(mlp, number, X, y):
+    """Central differences of the cross-entropy at every place of a layer, connected or not: (n_places,) by key."""
+    sizes = [units.n for units in mlp.units]
+    dense = MLP(*sizes[:1], *mlp.units[1:], wiring=[Dense()] * (len(sizes) - 1), backend="reference", dtype="float64")
+    for own, other in zip(dense.connections, mlp.connections):
+        own.weight[:] = other.to_dense().ravel()
+    for own, other in zip(dense.biases, mlp.biases):
+        own["bias"][:] = host(other["bias"])
+    return finite_differences(dense.connections[number].weight, lambda: dense_loss(dense, X, y, "cross_entropy"))
+
+
+def evidence_of(model, X, y=None, algorithm=None, batch_size=10):
+    """What the mini-batches of `X`, in its order, say of `model` as it is when asked; the last one first."""
+    algorithm = algorithm or (CD() if isinstance(model, RBM) else Backprop())
+    trainer, backend = algorithm.start(model, X, batch_size), model.backend
+    parts = [slice(start, start + batch_size) for start in range(0, len(X), batch_size)]
+
+    def evidence(count):
+        for step, part in reversed(list(enumerate(parts))[-count:]):
+            target = None if y is None else backend.asarray(y[part])
+            batch = Batch(backend.asarray(X[part].T), target, step)
+            yield trainer.signals(model, batch, model.streams.draws("evidence", step)).coactivity
+
+    return evidence
 
 
 # -- data ------------------------------------------------------------------------------------------------------------

@@ -141,3 +141,32 @@ def test_a_name_wins_over_a_file_that_is_called_so(tmp_path, monkeypatch):
     (tmp_path / "x.npy").write_bytes(b"")
     assert Recipe(data="digits").from_anywhere().data == "digits"
     assert Recipe(data="x.npy").from_anywhere().data == str(tmp_path / "x.npy")
+
+
+def test_one_density_for_the_network_is_estimated_and_built(table):
+    recipe = Recipe(model="mlp", data=table, wiring="erk(density=0.5)", **{**SMALL, "density": None, "hidden": (8, 6)})
+    model = recipe.build(recipe.load_data())
+    assert recipe.estimate().connections == tuple(len(layer) for layer in model.connections) == (38, 27, 19)
+    assert model.density == 0.5
+    rbm = Recipe(data=table, wiring="erk(density=0.5)", **{**SMALL, "density": None})
+    assert rbm.estimate().connections == (48,)
+    assert rbm.build(rbm.load_data()).n_connections == 48
+
+
+@pytest.mark.parametrize("model", ["rbm", "mlp"])
+def test_the_baseline_without_evolution_begins_with_the_same_network(table, model):
+    """FixProb: the same seed gives the same first wiring and weights, and keeps the wiring."""
+    recipe = Recipe(model=model, data=table, seed=4, **SMALL | {"hidden": (8,)})
+    fixed, evolved = (dataclasses.replace(recipe, evolution=rule).run() for rule in (None, "set(zeta=0.3)"))
+    first, same = fixed.snapshots[0], evolved.snapshots[0]
+    for layer, other in zip(first.layers, same.layers, strict=True):
+        for name in ("indptr", "pre", "weight"):
+            assert getattr(layer, name).tobytes() == getattr(other, name).tobytes()
+    for layer, connections in zip(first.layers, fixed.model.connections):
+        assert np.array_equal(layer.pre, connections.pattern.pre)
+    assert any(
+        not np.array_equal(layer.pre, connections.pattern.pre)
+        for layer, connections in zip(first.layers, evolved.model.connections)
+    )
+    # Until the first event they are one network: the first epoch has the same loss.
+    assert fixed.metrics[1]["loss"] == evolved.metrics[1]["loss"]

@@ -3,9 +3,24 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from problems import arrays_of, blobs, finite_differences, host, tiny_mlp
+from problems import arrays_of, assert_same_bytes, blobs, finite_differences, host, tiny_mlp, tiny_rbm
 
-from sparserbm import L1, L2, SGD, Adam, Backprop, ElasticNet, Linear, ReLU, Softmax, Steps, train
+from sparserbm import (
+    CD,
+    L1,
+    L2,
+    SGD,
+    Adam,
+    Backprop,
+    ElasticNet,
+    Linear,
+    MaxNorm,
+    ReLU,
+    SetDecay,
+    Softmax,
+    Steps,
+    train,
+)
 from sparserbm.backends import get_backend
 from sparserbm.network.slots import Slots
 from sparserbm.registry import parse, to_text
@@ -69,6 +84,133 @@ def test_the_elastic_net_thresholds_and_then_divides(backend):
         assert_allclose(row, w, atol=1e-14)
 
 
+def test_the_decay_of_set_leaves_learning_rate_and_momentum_alone(backend):
+    for optimizer in (SGD(0.5), SGD(0.01, momentum=0.9), SGD("linear(0.1, 0, 10)"), Adam(0.5)):
+        rows = idle(backend, SetDecay(0.02), optimizer, 30)
+        assert_allclose(rows, START * 0.98 ** np.arange(31)[:, None], rtol=1e-12)
+
+
+def test_the_decay_of_set_is_a_share_of_the_weight_before_the_step(backend):
+    """The published code: v <- mu v - lr g, then w <- w + v - d w."""
+    library, rate, mu, decay = get_backend(backend, "float64"), 0.1, 0.9, 0.01
+    slots, optimizer, penalty = Slots(library, len(START)), SGD(rate, momentum=mu), SetDecay(decay)
+    slots["weight"] = START.copy()
+    w, v = START.copy(), np.zeros(5)
+    for step in range(10):
+        g = np.random.default_rng(step).normal(size=5)
+        gradient = library.asarray(g.copy())
+        penalty.add_gradient(library, slots["weight"], gradient, 0, step)
+        optimizer.step(library, slots, "weight", slice(None), gradient, step, 0)
+        penalty.shrink(library, slots["weight"], 0, step, rate)
+        v = mu * v - rate * g
+        w = w + v - decay * w
+    assert_allclose(host(slots["weight"]), w, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("penalty", "optimizer", "tolerance"),
+    [
+        (L2(0.02), SGD(0.5), 1e-12),
+        (L2(1e-3), SGD(0.1, momentum=0.5), 1e-3),  # to first order in lr l2 / (1 - mu)
+        (L2(1e-3), SGD(0.01, momentum=0.9), 1e-3),
+        (L2(1e-3), SGD(0.01, momentum=0.9, nesterov=True), 1e-3),
+        (L2(0.02, coupled=False), SGD(0.5, momentum=0.9), 1e-12),
+        (L2(0.02, coupled=False), Adam(0.5), 1e-12),
+        (L2((0.5, 0.02)), SGD(0.5), 1e-12),
+        (SetDecay(0.02), SGD(0.5, momentum=0.9), 1e-12),
+        (SetDecay((0, "linear(0.02, 0, 500)")), Adam(0.5), 1e-12),
+        (ElasticNet(0, 0.1), SGD(0.5, momentum=0.9), 1e-12),
+        (ElasticNet(0.0, (3, 0.1)), Adam(0.5), 1e-12),
+    ],
+    ids=str,
+)
+def test_a_weight_without_gradient_shrinks_as_the_penalty_says(backend, penalty, optimizer, tolerance):
+    """|w| after n steps is the product of 1 - s from where velocity, if any, has come to rest."""
+    rest, steps = 200, 300
+    rows = np.abs(idle(backend, penalty, optimizer, steps, start=START[:3], layer=1))
+    kept = np.ones(steps - rest + 1)
+    for n, step in enumerate(range(rest, steps), start=1):
+        share = penalty.shrink_per_step(step, optimizer.rate(step), optimizer.momentum_at(step), 1)
+        assert 0 < share < 0.1
+        kept[n] = kept[n - 1] * (1 - share)
+    assert_allclose(rows[rest:], rows[rest] * kept[:, None], rtol=tolerance)
+
+
+def test_what_has_no_constant_factor_says_so():
+    adam, step = Adam(0.1).momentum_at(0), 7
+    assert adam is None
+    assert L2(0.1).shrink_per_step(step, 0.1, adam, 0) is None
+    assert L2(0.1, coupled=False).shrink_per_step(step, 0.1, adam, 0) == pytest.approx(0.01)
+    assert L1(0.1).shrink_per_step(step, 0.1, 0.0, 0) is None
+    assert MaxNorm(3).shrink_per_step(step, 0.1, 0.0, 0) is None
+
+
+@pytest.mark.parametrize("side", ["post", "pre"])
+@pytest.mark.parametrize("optimizer", ["sgd(0.5, momentum=0.5)", "adam(0.05)"])
+def test_no_unit_is_above_its_norm_after_a_step(backend, side, optimizer):
+    X, y = blobs(40)
+    mlp = tiny_mlp(backend, 6, ReLU(9), Softmax(3))
+    rbm = tiny_rbm(backend, 6, 9, density=0.6)
+    norm = "steps((0.8, 0.5), (2,))"
+    settings = {"epochs": 2, "batch_size": 20, "optimizer": optimizer, "evolution": None}
+    train(mlp, X, Backprop(), y=y, regularization=f"max_norm(({norm}, 0.3), side={side})", **settings)
+    train(rbm, X.round(), CD(), regularization=MaxNorm(norm, side=side), **settings)
+    for layer, limit in zip((*mlp.connections, rbm.matrix), (0.5, 0.3, 0.5)):
+        norms = np.linalg.norm(layer.to_dense(), axis=1 if side == "post" else 0)
+        assert norms.max() == pytest.approx(limit, rel=1e-12)  # it is reached, and never passed
+
+
+def test_training_below_the_norm_is_training(backend):
+    """Bit for bit; and above it, one step is the free step scaled back."""
+    X, y = blobs(20)
+
+    def trained(penalty):
+        mlp = tiny_mlp(backend, 6, ReLU(5), Softmax(3))
+        settings = {"epochs": 1, "batch_size": 20, "optimizer": SGD(0.1, momentum=0.9)}
+        return train(mlp, X, Backprop(), y=y, regularization=penalty, **settings).model
+
+    free, loose, tight = trained(None), trained("max_norm(1e3)"), trained(MaxNorm(1.0))
+    assert_same_bytes(free, loose)
+    for layer, bound in zip(free.connections, tight.connections):
+        dense = layer.to_dense()
+        norms = np.linalg.norm(dense, axis=1, keepdims=True)
+        assert norms.min() < 1 < norms.max()
+        assert_allclose(bound.to_dense(), dense * np.minimum(1, 1 / np.maximum(norms, 1e-9)), rtol=1e-12)
+        assert np.array_equal(host(layer.slots["velocity"]), host(bound.slots["velocity"]))
+    assert np.array_equal(*(host(model.biases[0]["bias"]) for model in (free, tight)))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("max_norm(0)", "norm=0 would make every weight 0; use a number above 0"),
+        ("max_norm((3, 'linear(1, 0, 5)'))", "norm=0 would make every weight 0"),
+        ("max_norm(-1)", r"norm=-1 is out of range"),
+        ("max_norm(3, side=visible)", "side='visible' is not possible for MaxNorm; use post or pre"),
+        ("set_decay(1)", r"decay=1 is out of range; use a value in \[0, 1\)"),
+        ("set_decay((0, linear(0, 2, 5)))", r"decay=2 is out of range; use a value in \[0, 1\)"),
+    ],
+)
+def test_bounds_and_decays_that_cannot_be(text, message):
+    with pytest.raises(ValueError, match=message):
+        penalties(text)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        L1("linear(0, 1e-4, 5000)"),
+        L2((0, 1e-3, "power(0, 1e-3, 100, exponent=2)"), coupled=False),
+        ElasticNet((0, 1e-4), "cosine(0, 1e-3, 9)", biases=True),
+        SetDecay((2e-4, "power(0, 1e-3, 100, exponent=2)")),
+        MaxNorm((3, "linear(5, 2, 9)"), side="pre"),
+    ],
+    ids=str,
+)
+def test_texts_of_penalties_can_be_read_again(rule):
+    assert parse("penalty", to_text(rule)) == rule
+
+
 def test_the_proximal_steps_minimise_what_they_should(backend):
     """sign(w) max(|w| - t, 0) is the u that makes (u - w)**2 / 2 + t |u| smallest."""
     library, u = get_backend(backend, "float64"), np.linspace(-2, 2, 400_001)
@@ -108,7 +250,9 @@ def test_strengths_follow_schedules_and_layers(backend):
         idle(backend, L1((0.0, 0.1)), SGD(1.0), 1, layer=2)
 
 
-@pytest.mark.parametrize("kind", ["l2(0.5{})", "l2(0.5{}, coupled=False)", "l1(0.5{})", "elastic_net(0.1, 0.5{})"])
+@pytest.mark.parametrize(
+    "kind", ["l2(0.5{})", "l2(0.5{}, coupled=False)", "l1(0.5{})", "elastic_net(0.1, 0.5{})", "set_decay(0.1{})"]
+)
 def test_biases_are_left_alone_unless_asked(backend, kind):
     """After one mini-batch, that is: from the second one on, other weights mean other gradients for biases."""
     X, y = blobs(20)

@@ -1,5 +1,6 @@
 """Values at steps, worked out by hand, and what is due when."""
 
+import functools
 import math
 
 import numpy as np
@@ -7,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparserbm import Constant, Cosine, Cubic, Every, Linear, Steps, Window
-from sparserbm.schedules import resolve_schedule
+from sparserbm import Constant, Cosine, Cubic, Every, Linear, Power, Steps, Window
+from sparserbm.schedules import Chance, Trigger, resolve_schedule
 
 
 def values(schedule, steps):
@@ -24,6 +25,17 @@ def test_ramps_at_known_steps():
     assert values(Constant(2), (0, 10**9)) == [2.0, 2.0]
 
 
+def test_a_power_is_flat_where_the_value_is_small():
+    assert values(Power(0.0, 1.0, steps=4, exponent=2), range(6)) == [0.0, 1 / 16, 4 / 16, 9 / 16, 1.0, 1.0]
+    assert values(Power(0.4, 0.0, steps=2, exponent=3, after=1), range(5)) == pytest.approx([0.4, 0.4, 0.05, 0, 0])
+    assert Power(3.0, 1.0, steps=4, exponent=0.5)(3) == pytest.approx(1 + 2 * 0.5)
+    assert resolve_schedule("power(0, 1e-3, 100, exponent=2)", "l2") == Power(0, 1e-3, 100, 2)
+    assert values(Power(1.0, 3.0, 4, 1), range(6)) == values(Linear(1.0, 3.0, 4), range(6))
+    for wrong in (0, -1, math.inf, math.nan):
+        with pytest.raises(ValueError, match=f"exponent={wrong} is not possible for Power; use a number above 0"):
+            Power(0, 1, 5, wrong)
+
+
 def test_steps_change_at_their_boundaries():
     assert values(Steps((0.1, 0.01, 0.0), (3, 5)), range(7)) == [0.1, 0.1, 0.1, 0.01, 0.01, 0.0, 0.0]
     for wrong in (((0.1,), (3,)), ((1, 2, 3), (5, 5)), ((1, 2, 3), (5, 4))):
@@ -32,14 +44,14 @@ def test_steps_change_at_their_boundaries():
 
 
 @given(
-    st.sampled_from([Linear, Cosine, Cubic]),
+    st.sampled_from([Linear, Cosine, Cubic, *(functools.partial(Power, exponent=k) for k in (0.5, 2, 3.7))]),
     st.floats(-10, 10),
     st.floats(-10, 10),
     st.integers(1, 50),
     st.integers(0, 50),
 )
 def test_ramps_go_one_way_and_stay_within_their_extremes(kind, start, stop, steps, after):
-    schedule = kind(start, stop, steps, after)
+    schedule = kind(start, stop, steps, after=after)
     taken = values(schedule, range(after + steps + 3))
     low, high = schedule.extremes()
     assert min(taken) >= low - 1e-9
@@ -101,3 +113,19 @@ def test_a_window_includes_both_ends():
         Window("every(epochs=1)", 5, 4)
     with pytest.raises(TypeError, match=r"3 is no trigger; give e.g. every\(epochs=1\)"):
         Window(3)
+
+
+def test_steps_from_one_time_to_the_next():
+    assert Every(steps=50).interval(469) == 50
+    assert Every(epochs=2).interval(469) == 938
+    assert Window("every(epochs=1)", start=5).interval(469) == 469
+    assert Chance(0.05).interval(469) == pytest.approx(20)  # on average
+
+    class Once(Trigger):
+        def after_step(self, step):
+            return step == 7
+
+        def after_epoch(self, epoch):
+            return False
+
+    assert Once().interval(469) is None

@@ -54,21 +54,24 @@ def strength(value: Any) -> Any:
         return float(value)
     except (TypeError, ValueError):
         pass
-    try:
-        return ast.literal_eval(value) if str(value).startswith("(") else value
-    except (ValueError, SyntaxError):
-        return value
+    text = str(value).strip()
+    return split_strengths(text[1:-1]) if text.startswith("(") and text.endswith(")") else value
 
 
 def split_strengths(text: str) -> tuple[Any, ...]:
+    """``"0, 1e-3, linear(0, 1e-3, 5000)"`` as two numbers and a schedule."""
+    return tuple(strength(part) for part in split_values(text))
+
+
+def split_values(text: str) -> list[str]:
     """Cut ``"0, 1e-3, linear(0, 1e-3, 5000)"`` at the commas outside parentheses."""
     parts, depth, start = [], 0, 0
     for place, character in enumerate(text + ","):
-        depth += (character == "(") - (character == ")")
+        depth += (character in "([") - (character in ")]")
         if character == "," and depth == 0:
             parts.append(text[start:place].strip())
             start = place + 1
-    return tuple(strength(part) for part in parts if part)
+    return [part for part in parts if part]
 
 
 # (flag, field of the recipe, type, help); None as the default of all, so that what was not given is known.
@@ -83,7 +86,7 @@ _RECIPE = (
     ("--activation", "activation", str, "MLP: relu, sigmoid, tanh or linear."),
     ("--epsilon", "epsilon", float, "Erdos-Renyi wiring with epsilon * (inputs + outputs) connections a layer."),
     ("--density", "density", float, "The same by density, 1 = dense."),
-    ("--wiring", "wiring", str, 'Another first wiring, e.g. "fixed_fan_in(20)".'),
+    ("--wiring", "wiring", str, 'Another first wiring, e.g. "fixed_fan_in(20)", "erk(density=0.1)".'),
     ("--weights", "weights", str, "Weight scale: set, set_rbm, hinton, he_sparse, he_dense, normal(0.1) ..."),
     ("--algorithm", "algorithm", str, 'E.g. "cd(k=5)" or "backprop".'),
     ("--optimizer", "optimizer", str, 'E.g. "sgd(0.05, momentum=0.9)" or "adam(1e-3)".'),
@@ -116,14 +119,19 @@ def recipe_options(command: Command) -> Command:
     command = click.option("--penalise-biases", is_flag=True, default=None, help="Penalties act on biases too.")(
         command
     )
+    command = click.option(
+        "--preset", help="Start from published settings: set_rbm, set_mlp, synapses, evolnet, rigl ..."
+    )(command)
     command = click.option("--config", type=click.Path(), help="TOML file with the same settings.")(command)
     return click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="One setting, over the file.")(
         command
     )
 
 
-def recipe_settings(model: str, config: str | None, sets: tuple[str, ...], flags: dict[str, Any]) -> dict[str, Any]:
-    """Settings for a `Recipe`, by precedence.
+def recipe_settings(
+    model: str, preset: str | None, config: str | None, sets: tuple[str, ...], flags: dict[str, Any]
+) -> dict[str, Any]:
+    """Settings for a `Recipe`, by precedence: flags, ``--set``, the file, the preset.
 
     In a file, and with ``--set``, a setting stands at the top level or in the table of its model (``mlp.hidden``),
     which wins.
@@ -131,7 +139,7 @@ def recipe_settings(model: str, config: str | None, sets: tuple[str, ...], flags
     from sparserbm.recipes import MODELS, Recipe
 
     known = set(Recipe.options()) - {"model"}
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {} if preset is None else _preset(model, preset)
     for source, table in ((config, read_toml(config)), ("--set", read_sets(sets))):
         own = table.get(model, {})
         if not isinstance(own, dict):
@@ -143,6 +151,16 @@ def recipe_settings(model: str, config: str | None, sets: tuple[str, ...], flags
             found[key] = value
     found |= {key: value for key, value in flags.items() if value is not None}
     return switched_off(found)
+
+
+def _preset(model: str, name: str) -> dict[str, Any]:
+    from sparserbm.presets import preset
+    from sparserbm.recipes import Recipe
+
+    recipe, default = preset(name), Recipe(model=model)
+    if recipe.model != model:
+        raise click.UsageError(f"preset {name!r} is for train {recipe.model}, not for train {model}")
+    return {key: value for key, value in vars(recipe).items() if key != "model" and value != getattr(default, key)}
 
 
 def switched_off(settings: dict[str, Any]) -> dict[str, Any]:
@@ -173,11 +191,12 @@ def read_sets(sets: tuple[str, ...]) -> dict[str, Any]:
         place = table
         for part in tables:
             place = place.setdefault(part, {})
-        place[name] = _literal(text.strip())
+        place[name] = literal(text.strip())
     return table
 
 
-def _literal(text: str) -> Any:
+def literal(text: str) -> Any:
+    """A Python literal as its value, anything else as text."""
     if text in ("true", "false"):  # as in TOML
         return text == "true"
     try:

@@ -37,13 +37,14 @@ def _command(model: str, text: str, example: str) -> click.Command:
         overwrite: bool,
         name: str | None,
         quiet: bool,
+        preset: str | None,
         config: str | None,
         sets: tuple[str, ...],
         **flags: Any,
     ) -> None:
         from sparserbm.recipes import Recipe
 
-        recipe = Recipe(model=model, **recipe_settings(model, config, sets, flags))
+        recipe = Recipe(model=model, **recipe_settings(model, preset, config, sets, flags))
         if dry_run:
             click.echo(recipe.estimate())
             return
@@ -103,6 +104,9 @@ def outcome(run: Any) -> str:
         *("core_validation_loss", "core_validation_accuracy", "free_energy_gap", "pseudo_likelihood"),
     )
     lines += [f"  {key.replace('_', ' '):26s}{last[key]:.4f}" for key in shown if key in last]
+    if last.get("shrink_per_step"):
+        event = f", {last['shrink_per_interval']:.1e} between events" if "shrink_per_interval" in last else ""
+        lines.append(f"  {'shrink without gradient':26s}{last['shrink_per_step']:.1e} a step{event}")
     if "verdict" in last:
         found = "no preference" if last["verdict"] == "none" else f"{last['verdict']} learning"
         lines.append(

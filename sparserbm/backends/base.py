@@ -80,6 +80,7 @@ class Backend(ABC):
 
     name: str
     xp: Any
+    parts_at_once: int = 1  # blocks of connections that are trained together (`Connections.parts`)
 
     def __init__(self, dtype: str = "float32"):
         self.dtype = np.dtype(dtype)
@@ -183,6 +184,20 @@ class Backend(ABC):
     @abstractmethod
     def row_sums(self, terms: Sequence[tuple[float, Any]], out: Any) -> Any:
         """``out[j] = sum_s sign_s * sum_b activity_s[j, b]``, the gradient of a bias."""
+
+    @abstractmethod
+    def limit_norms(self, rows: Rows, values: Any, limit: float) -> None:
+        """Scale every row of `values` whose Euclidean norm is above `limit` to that norm, in place.
+
+        Parameters
+        ----------
+        rows : Rows
+            By post unit or, with the order that leads back to the connections, by pre unit.
+        values : (n_connections,)
+            NaN in a row leaves it as it is.
+        limit : float
+            Above 0.
+        """
 
     @abstractmethod
     def transposed(self, rows: Rows, n_columns: int) -> Rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any
@@ -22,6 +23,7 @@ BLOCK = 256
 ENOUGH = 1 << 17
 MOST_BLOCKS = 4096  # of an elementwise kernel, whose threads go on with the rest
 MOST_SUMS = 512
+CACHED = 20 << 20  # bytes of activities that stay in the L2 cache of a large device while all connections read them
 
 
 class CupyBackend(Backend):
@@ -41,6 +43,7 @@ class CupyBackend(Backend):
 
     name = "cupy"
     xp = cupy
+    parts_at_once = 32  # a part should fill the device
 
     def __init__(self, dtype: str = "float32", device: int | None = None):
         super().__init__(dtype)
@@ -168,9 +171,13 @@ class CupyBackend(Backend):
                 operands += [x, y, float(sign), x.shape[1]]
             operands += [NULL, NULL, 0.0, 0] if len(two) == 1 else []
             aligned = int(all(_aligned(x.shape[1], x, y) for _, x, y in two))
-            rest = aligned, int(number > 0), n_rows, slices, out
-            grid = (-(-n_rows * slices // warps),)
-            self._launch("sampled_product", grid, (WARP, warps), rows.indptr, rows.index, *operands, *rest)
+            longest = max(x.shape[1] for _, x, _ in two)
+            bytes_a_sample = sum((len(x) + len(y)) * self.dtype.itemsize for _, x, y in two)
+            width = longest if bytes_a_sample * longest <= CACHED else max(CACHED // bytes_a_sample // TILE, 1) * TILE
+            for first in range(0, longest, width):  # a slice of the samples at a time stays in the cache
+                rest = first, width, aligned, int(number > 0 or first > 0), n_rows, slices, out
+                grid = (-(-n_rows * slices // warps),)
+                self._launch("sampled_product", grid, (WARP, warps), rows.indptr, rows.index, *operands, *rest)
         return out
 
     def row_sums(self, terms: Sequence[tuple[float, Any]], out: Any) -> Any:
@@ -183,15 +190,17 @@ class CupyBackend(Backend):
             self._launch("row_sums", (-(-len(out) // warps),), (WARP, warps), *operands, int(number > 0), len(out), out)
         return out
 
+    def limit_norms(self, rows: Rows, values: Any, limit: float) -> None:
+        n_rows, warps = len(rows.indptr) - 1, 4
+        order = NULL if rows.order is None else rows.order
+        grid = (-(-n_rows // warps),)
+        self._launch("limit_norms", grid, (WARP, warps), rows.indptr, order, n_rows, float(limit), values)
+
     def transposed(self, rows: Rows, n_columns: int) -> Rows:
-        n_rows = len(rows.indptr) - 1
-        row = cupy.searchsorted(rows.indptr, cupy.arange(len(rows.index)), side="right") - 1
-        # Places are unique: their order does not depend on how the library sorts.
-        place = rows.index.astype(np.int64) * n_rows + row
-        order = cupy.argsort(place)
-        place = place[order]
-        indptr = cupy.searchsorted(place, cupy.arange(n_columns + 1) * n_rows)
-        return Rows(indptr.astype(np.int64), (place % n_rows).astype(np.int32), order.astype(np.int32))
+        order = cupy.argsort(rows.index)  # documented to be stable: rows of a column stay in order
+        row = cupy.searchsorted(rows.indptr, order, side="right") - 1
+        indptr = cupy.searchsorted(rows.index[order], cupy.arange(n_columns + 1))
+        return Rows(indptr.astype(np.int64), row.astype(np.int32), order.astype(np.int32))
 
     def merged(self, old: Any, keep: Any, before: Any) -> Any:
         keep, before = self.asarray(keep), self.asarray(before)
@@ -294,6 +303,8 @@ class CupyBackend(Backend):
         born, born_bytes = (NULL, 0) if born is None else (born, born.itemsize)
         when = born, born_bytes, step, start, self._clock
         rates = float(learning_rate), float(beta1), float(beta2), float(eps)
+        logarithms = (math.log(beta) if beta else -math.inf for beta in (beta1, beta2))  # exp is cheaper than pow
+        rates = (*rates, *logarithms)
         self._each("adam", value.size, value.size, value, first, second, gradient, *when, *rates)
 
     # -- work that is done again and again -------------------------------------------------------------------

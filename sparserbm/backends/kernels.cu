@@ -136,7 +136,8 @@ __device__ void portable_cos_sin(double turns, double* cosine, double* sine) {
 // -- sums of several threads, in one order ----------------------------------------------------------------------------
 
 // Sum over `width` neighbouring lanes of a warp; every lane gets it.
-__device__ __forceinline__ real warp_sum(real value, int width) {
+template <class T>
+__device__ __forceinline__ T warp_sum(T value, int width) {
     for (int distance = width / 2; distance > 0; distance /= 2) value += __shfl_xor_sync(ALL, value, distance);
     return value;
 }
@@ -252,13 +253,14 @@ __device__ __forceinline__ void product_of(
     }
 }
 
-// This lane's share of the dot product of two rows of n samples; eight lanes share it.
+// This lane's share of the dot product of two rows, samples `first` to `last`; eight lanes share it.
 template <bool ALIGNED>
-__device__ __forceinline__ real dot(const real* __restrict__ a, const real* __restrict__ b, long long n, int lane) {
+__device__ __forceinline__ real dot(const real* __restrict__ a, const real* __restrict__ b, const long long first,
+                                    const long long last, const int lane) {
     real total = 0;
 #pragma unroll 4
-    for (long long column = WIDTH * lane; column < n; column += WIDTH * LANES) {
-        const Four one = load<ALIGNED>(a + column, n - column), other = load<ALIGNED>(b + column, n - column);
+    for (long long column = first + WIDTH * lane; column < last; column += WIDTH * LANES) {
+        const Four one = load<ALIGNED>(a + column, last - column), other = load<ALIGNED>(b + column, last - column);
 #pragma unroll
         for (int q = 0; q < WIDTH; q++) total = fma(one.at[q], other.at[q], total);
     }
@@ -269,8 +271,8 @@ template <bool ALIGNED>
 __device__ __forceinline__ void sampled_product_of(
     const long long* __restrict__ indptr, const int* __restrict__ index, const real* __restrict__ x,
     const real* __restrict__ y, const real sign, const long long n, const real* __restrict__ x2,
-    const real* __restrict__ y2, const real sign2, const long long n2, const bool accumulate, const long long rows,
-    const long long slices, real* __restrict__ out) {
+    const real* __restrict__ y2, const real sign2, const long long n2, const long long start, const long long width,
+    const bool accumulate, const long long rows, const long long slices, real* __restrict__ out) {
     const long long item = blockIdx.x * (long long)blockDim.y + threadIdx.y;
     const long long row = item / slices;
     if (row >= rows) return;  // whole warps
@@ -279,8 +281,8 @@ __device__ __forceinline__ void sampled_product_of(
     for (long long base = indptr[row] + item % slices * groups; base < last; base += slices * groups) {
         const long long e = base + group;
         const long long unit = index[e < last ? e : base];  // all lanes stay for the sum
-        real total = sign * dot<ALIGNED>(x + unit * n, y + row * n, n, lane);
-        if (x2) total += sign2 * dot<ALIGNED>(x2 + unit * n2, y2 + row * n2, n2, lane);
+        real total = sign * dot<ALIGNED>(x + unit * n, y + row * n, start, min(start + width, n), lane);
+        if (x2) total += sign2 * dot<ALIGNED>(x2 + unit * n2, y2 + row * n2, start, min(start + width, n2), lane);
         total = warp_sum(total, LANES);
         if (lane == 0 && e < last) out[e] = accumulate ? out[e] + total : total;
     }
@@ -303,17 +305,19 @@ extern "C" __global__ void product(
                           key0, key1, step, draw, clock, scratch);
 }
 
-// See Backend.sddmm, for one pair or two (`x2` null: one). A warp takes four connections of a row at a time, eight
-// lanes each.
+// See Backend.sddmm, for one pair or two (`x2` null: one) and samples `start` to `start + width`. A warp takes four
+// connections of a row at a time, eight lanes each.
 extern "C" __global__ void sampled_product(
     const long long* __restrict__ indptr, const int* __restrict__ index, const real* __restrict__ x,
     const real* __restrict__ y, double sign, long long n, const real* __restrict__ x2, const real* __restrict__ y2,
-    double sign2, long long n2, long long aligned, long long accumulate, long long rows, long long slices,
-    real* __restrict__ out) {
+    double sign2, long long n2, long long start, long long width, long long aligned, long long accumulate,
+    long long rows, long long slices, real* __restrict__ out) {
     if (aligned)
-        sampled_product_of<true>(indptr, index, x, y, sign, n, x2, y2, sign2, n2, accumulate, rows, slices, out);
+        sampled_product_of<true>(indptr, index, x, y, sign, n, x2, y2, sign2, n2, start, width, accumulate, rows,
+                                 slices, out);
     else
-        sampled_product_of<false>(indptr, index, x, y, sign, n, x2, y2, sign2, n2, accumulate, rows, slices, out);
+        sampled_product_of<false>(indptr, index, x, y, sign, n, x2, y2, sign2, n2, start, width, accumulate, rows,
+                                 slices, out);
 }
 
 // ``out[j] = sign * sum(a[j]) + sign2 * sum(b[j])``; a warp takes a row.
@@ -328,6 +332,24 @@ extern "C" __global__ void row_sums(
         for (long long column = threadIdx.x; column < n2; column += WARP) more += b[row * n2 + column];
     total = warp_sum(real(sign) * total + real(sign2) * more, WARP);
     if (threadIdx.x == 0) out[row] = accumulate ? out[row] + total : total;
+}
+
+// See Backend.limit_norms; a warp takes a row, `order` may be null.
+extern "C" __global__ void limit_norms(
+    const long long* __restrict__ indptr, const int* __restrict__ order, long long rows, double limit,
+    real* __restrict__ values) {
+    const long long row = blockIdx.x * (long long)blockDim.y + threadIdx.y;
+    if (row >= rows) return;  // whole warps
+    const long long first = indptr[row] + threadIdx.x, last = indptr[row + 1];
+    double total = 0;
+    for (long long e = first; e < last; e += WARP) {
+        const double value = values[order ? order[e] : e];
+        total += value * value;
+    }
+    total = warp_sum(total, WARP);
+    if (!(total > limit * limit)) return;
+    const real factor = real(limit / sqrt(total));
+    for (long long e = first; e < last; e += WARP) values[order ? order[e] : e] *= factor;
 }
 
 // -- batches, rewiring --------------------------------------------------------------------------------------------------
@@ -613,7 +635,8 @@ extern "C" __global__ void sgd(
 extern "C" __global__ void adam(
     long long size, real* __restrict__ value, real* __restrict__ first, real* __restrict__ second,
     const real* __restrict__ gradient, const void* __restrict__ born, long long born_bytes, long long step,
-    long long start, const unsigned* clock, double learning_rate, double beta1, double beta2, double eps) {
+    long long start, const unsigned* clock, double learning_rate, double beta1, double beta2, double eps, double log_beta1,
+    double log_beta2) {
     const real rate = learning_rate, kept1 = beta1, new1 = 1 - beta1, kept2 = beta2, new2 = 1 - beta2;
     for (long long k = thread_number(); k < size; k += thread_count()) {
         long long since = start;
@@ -625,7 +648,7 @@ extern "C" __global__ void adam(
         const real g = gradient[k];
         first[k] = kept1 * first[k] + new1 * g;
         second[k] = kept2 * second[k] + new2 * (g * g);
-        const real mean = first[k] / real(1 - pow(beta1, age)), spread = second[k] / real(1 - pow(beta2, age));
+        const real mean = first[k] / real(1 - exp(age * log_beta1)), spread = second[k] / real(1 - exp(age * log_beta2));
         value[k] -= rate * mean / (sqrt(spread) + real(eps));
     }
 }

@@ -138,6 +138,27 @@ def sampled_product(state, shares, indptr, index, x, y, scale, accumulate, out):
     share_rows(state, shares, indptr, task(sampled_rows, arguments), address(arguments))
 
 
+@compiled(fastmath=FAST)
+def limit_rows(lo, hi, indptr, order, values, limit):
+    """See `Backend.limit_norms`; the squares add up in float64."""
+    for row in range(lo, hi):
+        first, last = indptr[row], indptr[row + 1]
+        total = 0.0
+        for e in range(first, last):
+            value = np.float64(values[order[e] if order.size > 0 else e])
+            total += value * value
+        if total > limit * limit:
+            factor = values.dtype.type(limit / math.sqrt(total))
+            for e in range(first, last):
+                values[order[e] if order.size > 0 else e] *= factor
+
+
+@compiled()
+def limit_norms(state, shares, indptr, order, values, limit):
+    arguments = (indptr, order, values, limit)
+    share_rows(state, shares, indptr, task(limit_rows, arguments), address(arguments))
+
+
 @compiled()
 def transpose(indptr, index, column_indptr, row, order):
     """Counting sort by column; see `Backend.transposed`."""

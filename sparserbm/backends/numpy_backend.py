@@ -98,6 +98,10 @@ class NumpyBackend(ReferenceBackend):
             out += number(sign) * activity.sum(axis=1)
         return out
 
+    def limit_norms(self, rows: Rows, values: Any, limit: float) -> None:
+        order = self._no_index if rows.order is None else rows.order
+        kernels.limit_norms(*self._shared(ELEMENT * len(rows.index)), rows.indptr, order, values, float(limit))
+
     def transposed(self, rows: Rows, n_columns: int) -> Rows:
         indptr = np.zeros(n_columns + 1, dtype=np.int64)
         index, order = np.empty_like(rows.index), np.empty_like(rows.index)

@@ -70,6 +70,14 @@ class ReferenceBackend(Backend):
         out[...] = sum(sign * activity.sum(axis=1) for sign, activity in terms)
         return out
 
+    def limit_norms(self, rows: Rows, values: Any, limit: float) -> None:
+        for row in range(len(rows.indptr) - 1):
+            entries = slice(rows.indptr[row], rows.indptr[row + 1])
+            places = entries if rows.order is None else rows.order[entries]
+            norm = np.sqrt(np.sum(values[places].astype(np.float64) ** 2))
+            if norm > limit:
+                values[places] *= self.dtype.type(limit / norm)
+
     def transposed(self, rows: Rows, n_columns: int) -> Rows:
         order = np.argsort(rows.index, kind="stable")
         row = np.repeat(np.arange(len(rows.indptr) - 1), np.diff(rows.indptr))

@@ -44,29 +44,50 @@ class Batches:
     y : (n_samples,) int or (n_samples, n_outputs) float, optional
     batch_size : int
         The last batch of an epoch has what is left over.
+    origin : int
+        A step at which an epoch begins.
     """
 
-    def __init__(self, backend: Backend, X: np.ndarray, y: np.ndarray | None, batch_size: int):
+    def __init__(self, backend: Backend, X: np.ndarray, y: np.ndarray | None, batch_size: int, origin: int = 0):
         self._backend = backend
         self._X = backend.asarray(X)
         self._y: Any = None if y is None else backend.asarray(y)
         self.n_samples, self.n_features = X.shape
         self.batch_size = min(batch_size, self.n_samples)
         self.per_epoch = -(-self.n_samples // self.batch_size)
+        self._origin = origin
         self._workspace = Workspace(backend)
         self._classes = backend.xp.empty(self.batch_size, dtype=np.int64)
 
+    def latest(self, streams: Streams, step: int, count: int, shuffle: bool = True) -> Iterator[Batch]:
+        """The `count` mini-batches before `step`, the newest first; fewer where training is younger.
+
+        They overwrite the batch that is in use.
+        """
+        order, began = None, -1
+        for number in range(step - 1, max(step - 1 - count, -1), -1):
+            first = self._origin + (number - self._origin) // self.per_epoch * self.per_epoch
+            if order is None or first != began:
+                # An epoch of other data may have had fewer mini-batches, and this one would begin before 0.
+                order, began = self._order(streams, max(first, 0), shuffle), first
+            yield self._batch(order, number - first, number)
+
     def epoch(self, streams: Streams, step: int, shuffle: bool = True) -> Iterator[Batch]:
         """The mini-batches of the epoch that begins at `step`; the order depends on the seed and the step only."""
-        order = np.arange(self.n_samples)
-        if shuffle:
-            order = streams.host("order", step).permutation(self.n_samples)
-        order = self._backend.asarray(order)
-        for number, start in enumerate(range(0, self.n_samples, self.batch_size)):
-            rows = order[start : start + self.batch_size]
-            x = self._workspace.array("x", self.n_features, len(rows))
-            self._backend.gather(self._X, rows, x)
-            yield Batch(x, self._targets(rows), step + number)
+        order = self._order(streams, step, shuffle)
+        for number in range(self.per_epoch):
+            yield self._batch(order, number, step + number)
+
+    def _order(self, streams: Streams, step: int, shuffle: bool) -> Any:
+        """Numbers of the samples in the order of the epoch that begins at `step`."""
+        order = streams.host("order", step).permutation(self.n_samples) if shuffle else np.arange(self.n_samples)
+        return self._backend.asarray(order)
+
+    def _batch(self, order: Any, number: int, step: int) -> Batch:
+        rows = order[number * self.batch_size : (number + 1) * self.batch_size]
+        x = self._workspace.array("x", self.n_features, len(rows))
+        self._backend.gather(self._X, rows, x)
+        return Batch(x, self._targets(rows), step)
 
     def _targets(self, rows: Any) -> Any:
         """Targets of these samples, always in the same memory."""

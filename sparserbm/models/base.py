@@ -12,7 +12,7 @@ from sparserbm.network.connections import Connections, Pattern
 from sparserbm.network.slots import Slots
 from sparserbm.network.units import Units
 from sparserbm.network.weights import WeightScale
-from sparserbm.network.wiring import Wiring
+from sparserbm.network.wiring import Wiring, resolve_wiring
 from sparserbm.registry import describe, resolve, to_text
 from sparserbm.rng import Streams
 
@@ -77,11 +77,10 @@ class Model(ABC):
 
     def wire(self, layer: int, wiring: Wiring | str, weights: WeightScale | str) -> Connections:
         """Draw the first pattern and weights of a layer from the host streams of the seed."""
-        first: Wiring = resolve("wiring", wiring)
+        first = resolve_wiring(wiring)
         scale: WeightScale = resolve("weights", weights)
-        for given, kind in ((first, Wiring), (scale, WeightScale)):
-            if not isinstance(given, kind):
-                raise TypeError(f"{given!r} is no {kind.__name__}; give a rule or its text")
+        if not isinstance(scale, WeightScale):
+            raise TypeError(f"{scale!r} is no WeightScale; give a rule or its text")
         n_pre, n_post = self.units[layer].n, self.units[layer + 1].n
         pattern = first.pattern(n_pre, n_post, self.streams.host("wiring", 0, layer))
         self.origin.setdefault("wiring", []).append(describe(first, strict=False))

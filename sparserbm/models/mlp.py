@@ -13,7 +13,7 @@ from sparserbm.data.scaling import check_features
 from sparserbm.models.base import Model, resolve_units
 from sparserbm.network.units import Identity, Softmax, Units
 from sparserbm.network.weights import WeightScale
-from sparserbm.network.wiring import Dense, ErdosRenyi, Wiring
+from sparserbm.network.wiring import ErdosRenyi, Wiring, resolve_wiring
 from sparserbm.registry import describe, resolve
 
 
@@ -26,7 +26,7 @@ class MLP(Model):
         The number of inputs, then the layers: ``MLP(784, ReLU(512), ReLU(128), Softmax(10))``.
     wiring : Wiring, text or a sequence of them
         One for every matrix of connections, or one for all but the last, which is then dense (the output layer of
-        the regularization study; with 10 classes it is 1 % of the network).
+        the regularization study; with 10 classes it is 1 % of the network). `ERK` is for the network as a whole.
     weights : WeightScale, text or a sequence of them
         Distribution of the first weights.
     biases : WeightScale, text or a sequence of them
@@ -61,7 +61,7 @@ class MLP(Model):
         if any(isinstance(layer, Softmax) for layer in self.units[:-1]):
             raise ValueError("Softmax units can only be the output layer")
         n = len(layers)
-        wirings = wiring_of_layers(wiring, n)
+        wirings = wiring_of_layers(wiring, [layer.n for layer in self.units])
         scales: list[Any] = [weights] * n if _is_one(weights) else _each(weights, "weights", n)
         bias_scales: list[Any] = [biases] * n if _is_one(biases) else _each(biases, "biases", n)
         self.connections = [self.wire(layer, wirings[layer], scales[layer]) for layer in range(n)]
@@ -106,10 +106,11 @@ class MLP(Model):
         return out
 
 
-def wiring_of_layers(wiring: Any, n_layers: int) -> list[Any]:
-    """A wiring for each matrix of connections: one that is given for all leaves the last one dense."""
-    wiring = ErdosRenyi(epsilon=11, clip=True) if wiring is None else wiring
-    return [wiring] * (n_layers - 1) + [Dense()] if _is_one(wiring) else _each(wiring, "wiring", n_layers)
+def wiring_of_layers(wiring: Any, sizes: Sequence[int]) -> list[Any]:
+    """A wiring for each matrix of connections: those given, or what one for all makes of layers of these sizes."""
+    if not _is_one(wiring):
+        return _each(wiring, "wiring", len(sizes) - 1)
+    return resolve_wiring(ErdosRenyi(epsilon=11, clip=True) if wiring is None else wiring).of_layers(sizes)
 
 
 def _is_one(rule: Any) -> bool:

@@ -8,6 +8,7 @@ a grow rule may sample the same object at places where there is none yet.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +20,18 @@ from sparserbm.network.connections import Part, Pattern
 
 @dataclass(frozen=True)
 class Coactivity:
-    """Signed pairs of activities of one matrix of connections, over one batch."""
+    """Signed pairs of activities of one matrix of connections, over one batch.
+
+    Attributes
+    ----------
+    pairs : tuple of SignedPair
+    seen : (pre, post) or None
+        Activities of both sides while the data were shown, (n_units, n_samples) each: what the units have to do with
+        each other, apart from any gradient.
+    """
 
     pairs: tuple[SignedPair, ...]
+    seen: tuple[Any, Any] | None = None
 
     def at_connections(self, backend: Backend, part: Part, out: Any) -> Any:
         """The gradient at the existing connections of some rows, written into `out`."""
@@ -35,3 +45,8 @@ class Coactivity:
         rows = Rows(backend.asarray(pattern.indptr), backend.asarray(pattern.pre), None)
         whole = Part(slice(0, pattern.n_post), slice(0, len(keys)), rows)
         return self.at_connections(backend, whole, backend.zeros(len(keys)))
+
+
+# Coactivity of every matrix of connections for the last mini-batches, the newest first, with the weights that the model
+# has now; arrays are valid until the next one is asked for.
+Evidence = Callable[[int], Iterator[Sequence[Coactivity]]]

@@ -81,14 +81,14 @@ class Pattern:
         starts = np.arange(units.start, units.stop, dtype=np.int64) * self.n_pre
         return np.repeat(starts, np.diff(indptr)) + self.pre[indptr[0] : indptr[-1]]
 
-    def blocks(self) -> Iterator[tuple[slice, slice]]:
-        """Post units and connections in turn, about `BLOCK` connections at a time.
+    def blocks(self, together: int = 1) -> Iterator[tuple[slice, slice]]:
+        """Post units and connections in turn, about ``together * BLOCK`` connections at a time.
 
         What is done block by block stays in the cache and needs no second array per connection.
         """
         indptr, unit = self.indptr, 0
         while unit < self.n_post:
-            stop = int(np.searchsorted(indptr, indptr[unit] + BLOCK, side="right")) - 1
+            stop = int(np.searchsorted(indptr, indptr[unit] + together * BLOCK, side="right")) - 1
             stop = min(max(stop, unit + 1), self.n_post)
             yield slice(unit, stop), slice(int(indptr[unit]), int(indptr[stop]))
             unit = stop
@@ -213,11 +213,11 @@ class Connections:
 
     @cached_property
     def parts(self) -> list[Part]:
-        """The rows in parts of about `BLOCK` connections, one part where the matrix is small."""
+        """The rows in parts of about `BLOCK` connections, on a GPU more; one part where the matrix is small."""
         rows = self.by_post
         return [
             Part(units, part, Rows(rows.indptr[units.start : units.stop + 1] - part.start, rows.index[part], None))
-            for units, part in self.pattern.blocks()
+            for units, part in self.pattern.blocks(self.backend.parts_at_once)
         ]
 
     def release(self) -> None:

@@ -68,9 +68,10 @@ class Slots:
         before : (n_newborn,) int
             How many of the kept come before each newborn; not decreasing.
         """
+        self.length = int(np.count_nonzero(keep)) + len(before)
+        keep, before = self.backend.asarray(keep), self.backend.asarray(before)
         for name in self._arrays:  # one after the other: two generations of all slots would need twice the memory
             self._arrays[name] = self.backend.merged(self._arrays[name], keep, before)
-        self.length = int(np.count_nonzero(keep)) + len(before)
 
     def copy(self, names: set[str] | None = None) -> Slots:
         """A twin with its own arrays: all slots, or those called so."""

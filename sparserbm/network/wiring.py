@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from sparserbm.network.connections import Pattern
-from sparserbm.registry import register
+from sparserbm.registry import register, resolve
 from sparserbm.rng import distinct_ranks
 
 
@@ -27,6 +28,26 @@ class Wiring(ABC):
     def weights(self) -> np.ndarray | None:
         """Weights that come with the pattern, in its order; None where a weight scale draws them."""
         return None
+
+    def of_layers(self, sizes: Sequence[int]) -> list[Wiring]:
+        """What this wiring, given for a whole network of layers of `sizes` units, is for each matrix of connections.
+
+        This one for all but the last, which is then dense; a wiring that sees the network as a whole says otherwise.
+        """
+        return [self] * (len(sizes) - 2) + [Dense()]
+
+
+def resolve_wiring(given: Wiring | str) -> Wiring:
+    """A wiring from an object or a text such as ``"erdos_renyi(epsilon=11)"``."""
+    wiring = resolve("wiring", given)
+    if not isinstance(wiring, Wiring):
+        raise TypeError(f"{given!r} is no Wiring; give a rule or its text")
+    return wiring
+
+
+def _check_density(density: float) -> None:
+    if not 0 < density <= 1:
+        raise ValueError(f"density={density} is not possible; use a number above 0, at most 1")
 
 
 @register("wiring", "erdos_renyi")
@@ -61,8 +82,8 @@ class ErdosRenyi(Wiring):
             )
         if self.epsilon is not None and not self.epsilon > 0:
             raise ValueError(f"epsilon={self.epsilon} is not possible; use a number above 0")
-        if self.density is not None and not 0 < self.density <= 1:
-            raise ValueError(f"density={self.density} is not possible; use a number above 0, at most 1")
+        if self.density is not None:
+            _check_density(self.density)
 
     def count(self, n_pre: int, n_post: int) -> int:
         """How many connections the layer gets."""
@@ -82,6 +103,69 @@ class ErdosRenyi(Wiring):
     def pattern(self, n_pre: int, n_post: int, generator: np.random.Generator) -> Pattern:
         keys = distinct_ranks(generator, n_pre * n_post, self.count(n_pre, n_post))
         return Pattern.from_keys(n_pre, n_post, keys)
+
+
+@register("wiring", "erk")
+@dataclass(frozen=True)
+class ERK(Wiring):
+    """One density for a whole network, spread over its layers as Erdos-Renyi graphs of one epsilon.
+
+    A layer that this epsilon would make more than full is dense, and the others share what is left, so that the
+    network has exactly ``round(density * places)`` connections, the output layer included. Given in a list, or to an
+    RBM, it sees that one layer and is ``ErdosRenyi(density=density)``.
+
+    Parameters
+    ----------
+    density : float in (0, 1]
+        Connections over places, all layers together.
+
+    Notes
+    -----
+    Source: Erdos-Renyi-Kernel of Evci et al. (2020), section 3.1, without kernels: ``density_l = epsilon * (n_pre +
+    n_post) / (n_pre * n_post)``.
+    """
+
+    density: float
+
+    def __post_init__(self) -> None:
+        _check_density(self.density)
+
+    def of_layers(self, sizes: Sequence[int]) -> list[Wiring]:
+        pairs = list(zip(sizes, sizes[1:]))
+        places = [n_pre * n_post for n_pre, n_post in pairs]
+        counts = _spread(round(self.density * sum(places)), [sum(pair) for pair in pairs], places)
+        for (n_pre, n_post), count in zip(pairs, counts):
+            if not count:
+                raise ValueError(
+                    f"density={self.density} leaves the layer {n_pre} x {n_post} without a connection; use more"
+                )
+        return [Dense() if n == most else ErdosRenyi(density=n / most) for n, most in zip(counts, places)]
+
+    def count(self, n_pre: int, n_post: int) -> int:
+        return round(self.density * n_pre * n_post)
+
+    def pattern(self, n_pre: int, n_post: int, generator: np.random.Generator) -> Pattern:
+        return ErdosRenyi(density=self.density).pattern(n_pre, n_post, generator)
+
+
+def _spread(total: int, shares: list[int], most: list[int]) -> list[int]:
+    """`total` in integers in proportion to `shares`, none above its number in `most`; exact in integers."""
+    counts = list(most)
+    rest = list(range(len(most)))  # layers that are not full
+    while True:
+        left = total - (sum(most) - sum(most[layer] for layer in rest))
+        whole = sum(shares[layer] for layer in rest)
+        fitting = [layer for layer in rest if left * shares[layer] <= most[layer] * whole]
+        if len(fitting) == len(rest):
+            break
+        rest = fitting  # each has more room now than before
+    for layer in rest:
+        counts[layer] = left * shares[layer] // whole
+    # What rounding down leaves over goes to the largest remainders.
+    remainders = sorted(rest, key=lambda layer: -(left * shares[layer] % whole))
+    for layer in remainders[: total - sum(counts)]:
+        counts[layer] += 1
+    return counts
 
 
 @register("wiring", "dense")

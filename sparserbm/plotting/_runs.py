@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from sparserbm.runs import Run, load_run
+
+LONGEST_VALUE = 28  # characters of a value in a label
 
 
 def as_runs(runs: Run | str | os.PathLike | Iterable[Run | str | os.PathLike]) -> list[Run]:
@@ -48,19 +51,64 @@ def names(runs: Sequence[Run]) -> list[str]:
 
 
 def group_labels(runs: Sequence[Run]) -> list[str]:
-    """For every run the name of its group: runs of a study that differ in their seed only; else its own name."""
-    return [_study_label(study_of(run)) or name for run, name in zip(runs, names(runs))]
+    """For every run the name of its group: its cell in a study, by what differs between them; else its own name."""
+    return [label or name for label, name in zip(cell_labels(runs), names(runs))]
 
 
-def _study_label(study: dict[str, Any]) -> str:
-    parts = []
-    for key, value in study.items():
-        text = f"{value:g}" if isinstance(value, float) else str(value)
-        if key == "model":
-            parts.append(text.upper())
-        elif key != "seed":
-            parts.append(f"{'L2' if key == 'l2' else key.replace('_', ' ')} {text}")
-    return ", ".join(parts)
+def run_labels(runs: Sequence[Run]) -> list[str]:
+    """For every run a label of its own: its group, where it is the only run of that; else its name."""
+    groups = group_labels(runs)
+    return groups if len(set(groups)) == len(runs) else names(runs)
+
+
+def cell_labels(runs: Sequence[Run], without: Sequence[str] = ("seed",)) -> list[str]:
+    """For every run what its cell is called: the keys of its study that differ between the runs, with their values.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+    without : sequence of str
+        Keys that do not count.
+
+    Returns
+    -------
+    list of str
+        "" for runs of no study.
+    """
+    places = [{key: value for key, value in study_of(run).items() if key not in without} for run in runs]
+    distinct = {_cell(place): place for place in places if place}
+    keys = list(dict.fromkeys(key for place in distinct.values() for key in place))
+    differing = [key for key in keys if len({json.dumps(place.get(key)) for place in distinct.values()}) > 1]
+    labels: dict[str, str] = {}
+    for chosen, width in ((differing, LONGEST_VALUE), (differing, None), (keys, None)):
+        labels = {cell: _label(place, chosen, width) for cell, place in distinct.items()}
+        if all(labels.values()) and len(set(labels.values())) == len(labels):
+            break
+    return [labels.get(_cell(place), "") for place in places]
+
+
+def _cell(place: dict[str, Any]) -> str:
+    return json.dumps(place, sort_keys=True)
+
+
+def _label(place: dict[str, Any], keys: Sequence[str], width: int | None) -> str:
+    texts = {key: value_text(place[key], width) for key in keys if key in place}
+    return ", ".join(text.upper() if key == "model" else f"{key_text(key)} {text}" for key, text in texts.items())
+
+
+def key_text(key: str) -> str:
+    """A key of a study in words."""
+    return {"l2": "L2", "l1": "L1"}.get(key, key.replace("_", " "))
+
+
+def value_text(value: Any, width: int | None = None) -> str:
+    """A value of a study in words, cut to `width` characters."""
+    if isinstance(value, (list, tuple)):
+        text = "-".join(map(value_text, value))
+    else:
+        short = isinstance(value, float) and float(f"{value:g}") == value
+        text = f"{value:g}" if short else "none" if value is None else str(value)
+    return text if width is None or len(text) <= width else f"{text[: width - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:

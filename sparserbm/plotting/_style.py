@@ -64,6 +64,27 @@ def sequence_colours(n: int) -> list:
     return list(colormap(SEQUENCE)(np.linspace(0.0, 0.88, n)))
 
 
+def in_parts(groups: Sequence[str]) -> list[list[str]]:
+    """Groups in parts of at most 7, which a reader tells apart in one pair of axes; equal parts where that is easy."""
+    fewest = max(1, -(-len(groups) // len(CATEGORIES)))
+    n = next((n for n in range(fewest, 2 * fewest) if len(groups) % n == 0), fewest)
+    return [list(part) for part in np.array_split(np.array(groups, dtype=object), n)]
+
+
+def stacked(figure: Figure | SubFigure, heights: Sequence[float]) -> list[Figure | SubFigure]:
+    """One place below the other, of these relative heights; the figure itself where there is only one."""
+    if len(heights) == 1:
+        return [figure]
+    return figure.subfigures(len(heights), 1, squeeze=False, height_ratios=list(heights))[:, 0].tolist()
+
+
+def same_scale(axes: Sequence[Axes]) -> None:
+    """Give all axes the range of values that covers those of each."""
+    limits = np.array([one.get_ylim() for one in axes])
+    for one in axes:
+        one.set_ylim(limits.min(), limits.max())
+
+
 def set_title(figure: Figure | SubFigure, text: str) -> None:
     """The finding, left-aligned over the whole figure and wrapped to its width."""
     inches = figure.bbox.width / figure.dpi

@@ -7,7 +7,7 @@ import json
 import math
 from typing import Any
 
-from sparserbm.plotting._runs import epochs_of, kind, last_value, study_of
+from sparserbm.plotting._runs import epochs_of, key_text, kind, last_value, study_of
 from sparserbm.plotting._zone_series import index_at, signed
 from sparserbm.runs import Run
 from sparserbm.topology import LearningIndex
@@ -17,19 +17,20 @@ LONGEST = 8  # lists of more entries are given by their length
 
 def results_table(runs: list[Run]) -> str:
     """One line a run: what it is, its last losses and accuracies, and where its connections are."""
-    heads = ["run", "model", "L2", "seed", "centre", "margin", "index", "z", "verdict"]
+    keys = dict.fromkeys(key for run in runs for key in study_of(run) if key not in ("model", "seed")) or {"l2": None}
+    heads = ["run", "model", *map(key_text, keys), "seed", "centre", "margin", "index", "z", "verdict"]
     heads += ["training loss", "validation loss", "training accuracy", "validation accuracy"]
-    return table(heads, [_result(run) for run in runs], verdict_column=heads.index("verdict"))
+    return table(heads, [_result(run, list(keys)) for run in runs], verdict_column=heads.index("verdict"))
 
 
-def _result(run: Run) -> list[str]:
-    study = study_of(run)
+def _result(run: Run, keys: list[str]) -> list[str]:
+    settings = run.config.get("recipe", {}) | study_of(run)
     losses = [number(last_value(run, key), ".4g") for key in ("loss", "validation_loss")]
     shares = [number(last_value(run, key), ".1%") for key in ("accuracy", "validation_accuracy")]
     row = [
         run.name,
         kind(run).upper(),
-        _plain(study.get("l2", run.config.get("recipe", {}).get("l2"))),
+        *(_plain(settings.get(key)) for key in keys),
         _plain(run.config.get("seed")),
     ]
     return row + _zone_cells(last_index(run)) + losses + shares

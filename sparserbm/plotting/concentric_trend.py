@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from sparserbm.plotting import _style
-from sparserbm.plotting._runs import epochs_of, group_labels, image_shape, names, spread
+from sparserbm.plotting._runs import epochs_of, group_labels, image_shape, run_labels, spread
 from sparserbm.runs import Run
 from sparserbm.topology import concentric_trend
 
@@ -67,7 +68,7 @@ def load(runs: list[Run], n_epochs: int = 6, image_shape: Sequence[int] | None =
         labels = groups = tuple(f"epoch {epoch}" for _, epoch in moments)
     else:
         moments = [(run, epochs_of(run)[-1]) for run in runs]
-        labels = tuple(f"{name}, epoch {epoch}" for name, (_, epoch) in zip(names(runs), moments))
+        labels = tuple(f"{name}, epoch {epoch}" for name, (_, epoch) in zip(run_labels(runs), moments))
         groups = tuple(group_labels(runs))
     curves = [trend_at(run, epoch, image_shape) for run, epoch in moments]
     if len({curve.size for curve in curves}) > 1:
@@ -86,11 +87,38 @@ def noisy_sides(n_sides: int) -> int:
 
 
 def size(table: Trends) -> tuple[float, float]:
-    return _style.WIDTH, 3.4 + _style.legend_height([*table.means(), "all inputs: 0.0"])
+    return _style.WIDTH, sum(_heights(_parts(table)))
+
+
+def _parts(table: Trends) -> list[Trends]:
+    """The curves that share axes; epochs of one run always do, their colours have an order."""
+    if table.over_time:
+        return [table]
+    parts = []
+    for groups in _style.in_parts(list(dict.fromkeys(table.groups))):
+        chosen = [place for place, group in enumerate(table.groups) if group in groups]
+        labels, names = (tuple(texts[place] for place in chosen) for texts in (table.labels, table.groups))
+        parts.append(replace(table, curves=table.curves[chosen], labels=labels, groups=names))
+    return parts
+
+
+def _heights(parts: list[Trends]) -> list[float]:
+    return [3.4 + _style.legend_height([*part.means(), "all inputs: 0.0"]) for part in parts]
 
 
 def draw(figure: Figure | SubFigure, table: Trends) -> None:
-    """Curves over the side of the square, with the mean over all inputs as a dashed line."""
+    """Curves over the side of the square, with the mean over all inputs as a dashed line.
+
+    More groups than have colours go into several such pictures, one below the other, on the same scale.
+    """
+    parts = _parts(table)
+    axes = [_draw_part(place, part) for place, part in zip(_style.stacked(figure, _heights(parts)), parts)]
+    if len(parts) > 1:
+        _style.same_scale(axes)
+    _style.set_title(figure, _finding(table))
+
+
+def _draw_part(figure: Figure | SubFigure, table: Trends) -> Axes:
     axes = figure.subplots()
     noisy = noisy_sides(table.sides.size)
     groups, means = list(dict.fromkeys(table.groups)), table.means()
@@ -112,7 +140,7 @@ def draw(figure: Figure | SubFigure, table: Trends) -> None:
     axes.set_xticks(table.sides[1::2] if table.sides.size > 5 else table.sides)
     axes.grid(axis="y")
     _style.legend_below(figure, axes.get_legend_handles_labels()[0])
-    _style.set_title(figure, _finding(table))
+    return axes
 
 
 def _finding(table: Trends) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure, SubFigure
 
 from sparserbm.plotting import _style
-from sparserbm.plotting._runs import epochs_of, image_shape, spread
+from sparserbm.plotting._runs import epochs_of, image_shape, run_labels, spread
 from sparserbm.plotting._zone_series import finding, index_at, tally
 from sparserbm.runs import Run
 from sparserbm.topology import LearningIndex, degree_image, dispersion
@@ -25,6 +25,7 @@ class MapRow:
     Attributes
     ----------
     name : str
+        Of the run, or of its cell where it is the only one.
     epochs : (n_maps,) int
     images : (n_maps, rows, columns) int
         Connections per input.
@@ -60,16 +61,16 @@ def load(
         Instead of the zone of the runs.
     """
     n_epochs = n_epochs or (6 if len(runs) == 1 else 4)
-    return [_row(run, n_epochs, image_shape, zone) for run in runs]
+    return [_row(run, label, n_epochs, image_shape, zone) for run, label in zip(runs, run_labels(runs))]
 
 
-def _row(run: Run, n_epochs: int, given: Sequence[int] | None, zone: np.ndarray | None) -> MapRow:
+def _row(run: Run, name: str, n_epochs: int, given: Sequence[int] | None, zone: np.ndarray | None) -> MapRow:
     shape = image_shape(run, FIGURE, given)
     epochs = spread(epochs_of(run), n_epochs)
     images = [degree_image(run.snapshots[epoch].layers[0].degree_pre, shape) for epoch in epochs]
     mask = run.zone_mask if zone is None else np.asarray(zone, dtype=bool)
     last = None if mask is None else index_at(run, epochs[-1], FIGURE, mask)
-    return MapRow(run.name, np.array(epochs), np.array(images), None if mask is None else mask.reshape(shape), last)
+    return MapRow(name, np.array(epochs), np.array(images), None if mask is None else mask.reshape(shape), last)
 
 
 def size(table: list[MapRow]) -> tuple[float, float]:

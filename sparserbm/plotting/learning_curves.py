@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
@@ -84,15 +85,45 @@ def _curve(run: Run, name: str, group: str, metric: str) -> Curve:
 
 
 def size(table: list[Panel]) -> tuple[float, float]:
-    groups = {curve.group for panel in table for curve in panel.curves}
-    legend = _style.legend_height(["validation", "training", *groups])
-    return _style.WIDTH, 0.5 + 2.5 * -(-len(table) // 2) + legend
+    return _style.WIDTH, sum(_heights(_parts(table)))
+
+
+def _parts(table: list[Panel]) -> list[list[Panel]]:
+    """The panels of the groups that share axes."""
+    parts = []
+    for groups in _style.in_parts(_groups(table)):
+        panels = [replace(panel, curves=tuple(c for c in panel.curves if c.group in groups)) for panel in table]
+        parts.append([panel for panel in panels if panel.curves])
+    return parts
+
+
+def _groups(table: list[Panel]) -> list[str]:
+    return list(dict.fromkeys(curve.group for panel in table for curve in panel.curves))
+
+
+def _heights(parts: list[list[Panel]]) -> list[float]:
+    legends = [_style.legend_height(["validation", "training", *_groups(part)]) for part in parts]
+    return [0.5 + 2.5 * -(-len(part) // 2) + legend for part, legend in zip(parts, legends)]
 
 
 def draw(figure: Figure | SubFigure, table: list[Panel]) -> None:
-    """Panels in two columns; validation solid, training dashed, one colour per group."""
-    groups = list(dict.fromkeys(curve.group for panel in table for curve in panel.curves))
-    colour = dict(zip(groups, _style.category_colours(len(groups))))
+    """Panels in two columns; validation solid, training dashed, one colour per group.
+
+    More groups than have colours go into several such pictures, one below the other, on the same scales.
+    """
+    parts = _parts(table)
+    scales: dict[tuple[str, str], list[Axes]] = {}
+    for place, part in zip(_style.stacked(figure, _heights(parts)), parts):
+        for panel, axes in zip(part, _draw_part(place, part)):
+            scales.setdefault((panel.kind, panel.metric), []).append(axes)
+    for axes_of_metric in scales.values() if len(parts) > 1 else ():
+        _style.same_scale(axes_of_metric)
+    _style.set_title(figure, _finding(table))
+
+
+def _draw_part(figure: Figure | SubFigure, table: list[Panel]) -> list[Axes]:
+    """The axes, one for each panel."""
+    colour = dict(zip(_groups(table), _style.category_colours(len(_groups(table)))))
     axes = figure.subplots(-(-len(table) // 2), min(2, len(table)), squeeze=False)
     for place in axes.flat[len(table) :]:
         place.remove()
@@ -109,7 +140,7 @@ def draw(figure: Figure | SubFigure, table: list[Panel]) -> None:
             place.yaxis.set_major_formatter(PercentFormatter(1.0))
         _style.epoch_axis(place)
     _legend(figure, table, colour)
-    _style.set_title(figure, _finding(table))
+    return list(axes.flat[: len(table)])
 
 
 def _line(axes, epochs: np.ndarray, values: np.ndarray, **style) -> None:

@@ -145,7 +145,7 @@ def _sections(runs: list[Run], firsts: dict[str, Run]) -> str:
     with_zone = [run for run in runs if run.zone_mask is not None]
     parts = []
     if study_summary.in_study(with_zone):
-        parts.append(_section("Against the strength of L2", _picture(study_summary, with_zone)))
+        parts.append(_section("The cells of the study", _picture(study_summary, with_zone)))
     parts.append(_section("Runs", results_table(runs) + _TABLE_NOTE))
     parts.append(_section("Active zone and margin", _picture(zone_density, with_zone or runs)))
     parts.append(_section("Learning", _picture(learning_curves, runs)))

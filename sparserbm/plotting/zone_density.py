@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
@@ -47,11 +48,37 @@ def _rule(run: Run, zone: np.ndarray | None) -> str:
 
 
 def size(table: list[ZoneLine]) -> tuple[float, float]:
-    return _style.WIDTH, 4.2 + _style.legend_height(_labels(table))
+    return _style.WIDTH, sum(_heights(_parts(table)))
+
+
+def _parts(table: list[ZoneLine]) -> list[list[ZoneLine]]:
+    """The lines that share axes."""
+    groups = _style.in_parts(list(dict.fromkeys(line.group for line in table)))
+    return [[line for line in table if line.group in part] for part in groups]
+
+
+def _heights(parts: list[list[ZoneLine]]) -> list[float]:
+    return [4.2 + _style.legend_height(_labels(part)) for part in parts]
 
 
 def draw(figure: Figure | SubFigure, table: list[ZoneLine]) -> None:
-    """Above the two densities, below z with the band of no verdict; one column per model kind."""
+    """Above the two densities, below z with the band of no verdict; one column per model kind.
+
+    More groups than have colours go into several such pictures, one below the other, on the same scales.
+    """
+    parts = _parts(table)
+    scales: dict[tuple[str, int], list[Axes]] = {}
+    for place, part in zip(_style.stacked(figure, _heights(parts)), parts):
+        for model, column in _draw_part(place, part).items():
+            for row, axes in enumerate(column):
+                scales.setdefault((model, row), []).append(axes)
+    for axes_of_scale in scales.values() if len(parts) > 1 else ():
+        _style.same_scale(axes_of_scale)
+    _style.set_title(figure, _finding(table))
+
+
+def _draw_part(figure: Figure | SubFigure, table: list[ZoneLine]) -> dict[str, list[Axes]]:
+    """The axes of each model kind, densities and z."""
     groups = list(dict.fromkeys(line.group for line in table))
     colour = dict(zip(groups, _style.category_colours(len(groups))))
     kinds = list(dict.fromkeys(line.kind for line in table))
@@ -70,7 +97,7 @@ def draw(figure: Figure | SubFigure, table: list[ZoneLine]) -> None:
     axes[0, 0].set_ylabel("connections per input")
     axes[1, 0].set_ylabel("z (learning index)")
     _legend(figure, table, colour)
-    _style.set_title(figure, _finding(table))
+    return {model: list(column) for model, column in zip(kinds, axes.T)}
 
 
 def verdict_band(axes) -> None:

@@ -75,7 +75,10 @@ class Backpropagation(Trainer):
             backend.spmm_t(layer, layer.weight, deltas[0], below, gate=gate)
             deltas.insert(0, below)
         return Signals(
-            [Coactivity((SignedPair(1.0, a, delta),)) for a, delta in zip(activities, deltas)],
+            [
+                Coactivity((SignedPair(1.0, a, delta),), seen)
+                for a, delta, seen in zip(activities, deltas, zip(activities, activities[1:]))
+            ],
             [[(1.0, delta)] for delta in deltas],
             n,
             sums,

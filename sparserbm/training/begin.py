@@ -226,8 +226,8 @@ def _run(
     X, y, validation = data
     trainer = rules.algorithm.start(model, X, settings["batch_size"])
     trainer.restore(state)
-    recorder = Recorder(model.backend, trainer, writer, (X, y), validation, rules.evolution, settings["snapshot_every"])
-    batches = Batches(model.backend, X, y, settings["batch_size"])
+    recorder = Recorder(model.backend, trainer, writer, (X, y), validation, rules, settings["snapshot_every"])
+    batches = Batches(model.backend, X, y, settings["batch_size"], model.step)
     training = Training(model, trainer, batches, rules, recorder, callbacks, settings["shuffle"], settings["start"])
     if not writer.run.metrics:
         recorder.epoch(model, whole=True)

@@ -107,7 +107,7 @@ class ContrastiveDivergence(Trainer):
         seen0, seen = model.visible.statistic(batch.x), model.visible.statistic(v)
         believed0, believed = model.hidden.statistic(positive), model.hidden.statistic(h)
         return Signals(
-            [Coactivity((SignedPair(-1.0, seen0, believed0), SignedPair(1.0, seen, believed)))],
+            [Coactivity((SignedPair(-1.0, seen0, believed0), SignedPair(1.0, seen, believed)), (batch.x, h0_mean))],
             [[(-1.0, seen0), (1.0, seen)], [(-1.0, believed0), (1.0, believed)]],
             n,
             {} if error is None else {"loss": error / model.visible.n},

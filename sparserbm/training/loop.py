@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,9 @@ import numpy as np
 
 from sparserbm.backends import Workspace
 from sparserbm.data.batches import Batch, Batches
+from sparserbm.evolution.engine import EvolutionReport
 from sparserbm.models.base import Model
-from sparserbm.network.coactivity import Coactivity
+from sparserbm.network.coactivity import Coactivity, Evidence
 from sparserbm.network.slots import Slots
 from sparserbm.runs import Run, load_run
 from sparserbm.training.algorithm import Trainer
@@ -31,8 +33,6 @@ class Training:
     ----------
     start : int
         Step of the model when the optimizer began.
-    coactivity : list of Coactivity or None
-        Of the last batch, for grow rules.
     best : Model or None
         The model of the best epoch, where there is no folder to keep it in.
     """
@@ -45,7 +45,6 @@ class Training:
     callbacks: Sequence[Callback]
     shuffle: bool
     start: int
-    coactivity: list[Coactivity] | None = None
     best: Model | None = None
 
     def __post_init__(self) -> None:
@@ -54,6 +53,14 @@ class Training:
     def gradient(self, length: int) -> Any:
         """Room for a gradient, (length,); the same memory at every call."""
         return self._arrays.array("gradient", 1, length)[0]
+
+    def evidence(self, count: int) -> Iterator[Sequence[Coactivity]]:
+        """What the last `count` mini-batches say of the model as it is now, the newest first (see `Evidence`)."""
+        model, trainer = self.model, copy.copy(self.trainer)  # the same arrays at work
+        # Persistent chains of its own: those of the training go on as if nobody had asked.
+        trainer.restore({name: array.copy() for name, array in self.trainer.state().items()})
+        for batch in self.batches.latest(model.streams, model.step, count, self.shuffle):
+            yield trainer.signals(model, batch, model.streams.draws("evidence", batch.step)).coactivity
 
 
 def run(training: Training, last_epoch: int) -> Run:
@@ -75,7 +82,7 @@ def run(training: Training, last_epoch: int) -> Run:
     if stopping is not None:
         _restore_best(training)
     if rules.evolution is not None:
-        rules.evolution.finish(model, training.coactivity)
+        rules.evolution.finish(model, training.evidence)
     found = recorder.writer.run if recorder.writer.folder is None else load_run(recorder.writer.folder)
     found.model = model
     found.carry = {"start": training.start, "step": model.step, "trainer": training.trainer.state()}
@@ -91,14 +98,9 @@ def _one_epoch(training: Training) -> None:
         training.recorder.counted(batch)
         model.step += 1
         # What is due after the last batch waits until the epoch has been measured.
-        if training.rules.evolution is not None and number < batches.per_epoch:
-            try:
-                report = training.rules.evolution.after_step(model, training.coactivity, model.step)
-            except FloatingPointError as error:
-                raise training.recorder.diverged(model.epoch + 1, str(error)) from None
-            if report.happened:
-                training.recorder.evolved(report)
-                repeated.forget()
+        evolution = training.rules.evolution
+        if evolution is not None and number < batches.per_epoch and _evolve(training, evolution.after_step):
+            repeated.forget()
     model.epoch += 1
 
 
@@ -106,13 +108,14 @@ def _one_batch(training: Training, batch: Batch) -> None:
     """The route of one mini-batch; what it does on the device may be replayed (`Repeated`) without coming by here."""
     model, backend = training.model, training.model.backend
     signals = training.trainer.signals(model, batch, model.streams.draws("activities", batch.step))
-    training.coactivity = signals.coactivity
     training.recorder.saw(signals)
     for number, (layer, coactivity) in enumerate(zip(model.connections, signals.coactivity)):
         for part in layer.parts:
             gradient = training.gradient(part.connections.stop - part.connections.start)
             coactivity.at_connections(backend, part, gradient)
             _update(training, layer.slots, "weight", part.connections, gradient, number, batch.step)
+        for penalty in training.rules.regularization:
+            penalty.bound(backend, layer, number, batch.step)
     for number, (slots, terms) in enumerate(zip(model.biases, signals.biases)):
         means = [(sign / activity.shape[1], activity) for sign, activity in terms]
         gradient = backend.row_sums(means, training.gradient(len(slots)))
@@ -131,13 +134,24 @@ def _update(training: Training, slots: Slots, name: str, part: slice, gradient: 
         penalty.shrink(backend, value, layer, step, rules.optimizer.rate(step))
 
 
+def _evolve(training: Training, event: Callable[[Model, Evidence, int], EvolutionReport]) -> bool:
+    """Do `event`, and count what it did; False where nothing was due."""
+    model, recorder = training.model, training.recorder
+    try:
+        report = event(model, training.evidence, model.step)
+    except FloatingPointError as error:
+        raise recorder.diverged(model.epoch + 1, str(error)) from None
+    recorder.evolved(report)
+    return report.happened
+
+
 def _evolve_after_epoch(training: Training) -> None:
     """The event due since the end of the last epoch: after it was measured and saved, so never after the very last."""
     model, evolution = training.model, training.rules.evolution
     if evolution is None or model.epoch == 0:
         return
     if evolution.when.after_epoch(model.epoch) or evolution.when.after_step(model.step):
-        training.recorder.evolved(evolution.evolve(model, training.coactivity, model.step))
+        _evolve(training, evolution.evolve)
 
 
 def _end_of_epoch(training: Training, metrics: dict[str, Any]) -> bool:

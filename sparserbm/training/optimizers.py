@@ -35,6 +35,10 @@ class Optimizer(ABC):
         """Learning rate at `step`."""
         return _at(self.learning_rate, step)
 
+    def momentum_at(self, step: int) -> float | None:
+        """Share of the last update that goes on, at `step`; None where updates are no sums of gradients."""
+        return None
+
     @abstractmethod
     def step(
         self, backend: Backend, slots: Slots, name: str, part: slice, gradient: Any, step: int, start: int
@@ -84,6 +88,9 @@ class SGD(Optimizer):
     @property
     def n_slots(self) -> int:
         return int(bool(self.momentum))
+
+    def momentum_at(self, step: int) -> float | None:
+        return _at(self.momentum, step)
 
     def step(
         self, backend: Backend, slots: Slots, name: str, part: slice, gradient: Any, step: int, start: int

@@ -9,11 +9,12 @@ import numpy as np
 
 from sparserbm.backends import Backend
 from sparserbm.data.batches import Batch
-from sparserbm.evolution.engine import Evolution, EvolutionReport, silence_weakest
+from sparserbm.evolution.engine import EvolutionReport, silence_weakest
 from sparserbm.models.base import Model
 from sparserbm.runs import LayerSnapshot, RunWriter, Snapshot
 from sparserbm.topology import learning_index
 from sparserbm.training.algorithm import Signals, Trainer
+from sparserbm.training.config import Rules
 from sparserbm.training.errors import DivergenceError
 
 
@@ -29,8 +30,9 @@ class Recorder:
     train : (X, y)
         Training data on the host; looked at only to compare it with the validation data.
     validation : (X, y) or None
-    evolution : Evolution or None
-        Its drop rule and zeta also give the core whose validation figures are recorded beside those of the whole net.
+    rules : Rules
+        Drop rule and zeta of the evolution also give the core whose validation figures are recorded beside those of
+        the whole net.
     snapshot_every : int
         Whole patterns every so many epochs; degrees always.
     """
@@ -42,14 +44,14 @@ class Recorder:
         writer: RunWriter,
         train: tuple[np.ndarray, np.ndarray | None],
         validation: tuple[np.ndarray, np.ndarray | None] | None,
-        evolution: Evolution | None,
+        rules: Rules,
         snapshot_every: int,
     ):
         self.trainer, self.writer, self.train, self.validation = trainer, writer, train, validation
         self._xp = backend.xp
         # A device keeps the validation data; the host has them already.
         self._measured = validation and (validation[0] if self._xp is np else backend.asarray(validation[0]))
-        self.evolution, self.snapshot_every = evolution, snapshot_every
+        self.rules, self.evolution, self.snapshot_every = rules, rules.evolution, snapshot_every
         self.zone = writer.run.zone_mask
         self._sums: dict[str, Any] = {}
         self._n_samples = 0
@@ -89,7 +91,7 @@ class Recorder:
         self._check(model, metrics)
         if self.validation is not None:
             metrics |= self._validate(model)
-        metrics |= self._topology(model)
+        metrics |= self._topology(model) | self._decay(model)
         metrics["seconds"] = round(time.perf_counter() - self._began, 4)
         self.writer.log(metrics)
         self.snapshot(model, whole or model.epoch % self.snapshot_every == 0)
@@ -130,11 +132,31 @@ class Recorder:
         metrics = {f"validation_{name}": value for name, value in measured.items()}
         if not np.isfinite(metrics["validation_loss"]):
             raise self.diverged(model.epoch, f"the validation loss is {metrics['validation_loss']}")
-        if self.evolution is not None:
+        if self.evolution is not None and not self.evolution.drop.needs_batches:
             core = silence_weakest(model, self.evolution.zeta_at(model.step), self.evolution.drop)
             found = self.trainer.evaluate(core, self._measured, y)
             metrics |= {f"core_validation_{name}": value for name, value in found.items()}
         return metrics | self.trainer.compare(model, self.train[0], X)
+
+    def _decay(self, model: Model) -> dict[str, float]:
+        """What a weight of the first layer loses for want of a gradient: in a step, and from one event to the next.
+
+        The first layer is the one whose topology is measured. Both are those of the last step of the epoch; penalties
+        without a constant factor do not count.
+        """
+        lines, optimizer = self.writer.run.metrics, self.rules.optimizer
+        per_epoch = model.step - lines[-1]["step"] if lines else 0
+        if not per_epoch:
+            return {}
+        step = model.step - 1
+        rates = optimizer.rate(step), optimizer.momentum_at(step)
+        shares = [penalty.shrink_per_step(step, *rates, layer=0) for penalty in self.rules.regularization]
+        known = [share for share in shares if share is not None]
+        if not known:
+            return {}
+        steps = None if self.evolution is None else self.evolution.when.interval(per_epoch)
+        found = {"shrink_per_step": sum(known)}
+        return found if steps is None else found | {"shrink_per_interval": steps * sum(known)}
 
     def _topology(self, model: Model) -> dict[str, Any]:
         metrics: dict[str, Any] = {
@@ -143,6 +165,8 @@ class Recorder:
             "dropped": self._events.dropped,
             "grown": self._events.grown,
         }
+        if self._events.fell_back:
+            metrics["fell_back"] = self._events.fell_back
         if self._events.dropped:
             metrics["mean_age_at_death"] = float(np.concatenate(self._events.ages).mean())
         if self.zone is not None:

@@ -93,6 +93,9 @@ def results(threads, n_pre, n_post, count, n):
         value, first, second, x.reshape(-1), np.arange(x.size, dtype=np.uint32), x.size, 0, 0.1, 0.9, 0.999, 1e-8
     )
     found += [value, first, second, library.add_scaled(x.reshape(-1).copy(), 0.3, x.reshape(-1) + 1)]
+    for rows in (connections.by_post, connections.by_pre):
+        found.append(connections.weight.copy())
+        library.limit_norms(rows, found[-1], 1.0)
     return [array.tobytes() for array in found]
 
 

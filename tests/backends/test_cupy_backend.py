@@ -58,6 +58,24 @@ def test_every_shape_gives_what_the_reference_gives(cupy, layer, n, dtype):
     assert np.array_equal(sample, drawn)
 
 
+@pytest.mark.gpu_too
+@pytest.mark.parametrize("lengths", [(100, 100), (128, 40), (33, 70), (260, 260)])
+def test_sampled_products_are_the_same_in_slices_of_the_samples(cupy, monkeypatch, lengths):
+    """Large layers take the samples slice by slice; pairs may be of different lengths."""
+    from sparserbm.backends import cupy_backend
+
+    random, layer = np.random.default_rng(0), wired("cupy", 50, 30, 400, dtype="float64")
+    arrays = [random.normal(size=(units, n)) for n in lengths for units in (50, 30)]
+    pairs = [SignedPair(-0.5, *arrays[:2]), SignedPair(2.0, *arrays[2:]), SignedPair(1.5, *arrays[:2])]
+    library, found = hosted("cupy", "float64"), []
+    for cached in (1 << 30, 1, 32 * 160 * 8 + 5):
+        monkeypatch.setattr(cupy_backend, "CACHED", cached)
+        found.append(library.sddmm(layer, pairs, np.full(400, np.nan)))
+    dense = sum(pair.sign * pair.pre @ pair.post.T for pair in pairs)
+    for one in found:
+        np.testing.assert_allclose(one, dense[layer.pattern.pre, layer.pattern.post], rtol=1e-11, atol=1e-11)
+
+
 @pytest.mark.parametrize("layer", LAYERS, ids=str)
 def test_the_order_of_threads_changes_no_bit(pretended, monkeypatch, layer):
     """A thread that reads what another one has yet to write gives another result in one of the two orders."""
@@ -113,6 +131,7 @@ RULES = [
     {"algorithm": sr.CD(positive="sample", negative="sample"), "optimizer": sr.Adam()},
     {"mlp": True, "optimizer": sr.Adam(), "evolution": "set(0.3, when=every(steps=4))"},
     {"mlp": True, "regularization": ["l1(1e-3)", "l2(1e-3, coupled=False)", "elastic_net(1e-4, 1e-3)"]},
+    {"evolution": "set(0.3)", "regularization": ["set_decay(1e-3)", "max_norm(0.2)", "max_norm(0.2, side=pre)"]},
     {
         "mlp": True,
         "optimizer": sr.SGD(sr.Linear(0.1, 0.01, 10), momentum=0.9),

@@ -109,6 +109,46 @@ def test_units_without_connections(backend, dtype):
     assert library.sddmm(connections, [SignedPair(1.0, x, y)], nothing(6, 0, dtype)).tolist() == [3.0] * 6
 
 
+# -- norms of rows ----------------------------------------------------------------------------------------------------
+
+
+@cases
+@pytest.mark.parametrize("side", ["post", "pre"])
+def test_norms_above_the_limit_are_scaled_to_it(backend, side, n_pre, n_post, count, n, dtype):
+    connections = wired(backend, n_pre, n_post, count, seed=n, dtype=dtype)
+    rows = connections.by_post if side == "post" else connections.by_pre
+    dense = connections.to_dense().astype(float)
+    norms = np.linalg.norm(dense, axis=1 if side == "post" else 0)
+    limit = float(np.median(norms)) + 0.01  # about half of the rows are above
+    before = connections.backend.to_numpy(connections.weight).copy()
+    connections.backend.limit_norms(rows, connections.weight, limit)
+    factors = np.minimum(1, limit / np.maximum(norms, 1e-30))
+    expected = dense * (factors[:, None] if side == "post" else factors)
+    assert_allclose(connections.to_dense(), expected, **TOLERANCE[dtype])
+    after = connections.backend.to_numpy(connections.weight)
+    unit = connections.pattern.post if side == "post" else connections.pattern.pre
+    small = norms[unit] <= limit
+    assert np.array_equal(after[small], before[small])  # bit for bit
+    assert count < 2 or (small.any() and not small.all())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_norms_of_rows_worked_out_by_hand(backend, dtype):
+    """Rows (3, 4), none, (0.6, 0.8), (NaN, 9), (-1e30); squares of the last are beyond float32."""
+    indptr = np.array([0, 2, 2, 4, 6, 7], np.int64)
+    rows = Rows(indptr, np.zeros(7, np.int32), None)
+    values = np.array([3, -4, 0.6, 0.8, np.nan, 9, -1e30], dtype)
+    hosted(backend, dtype).limit_norms(rows, values, 1.0001)
+    expected = [3 * 1.0001 / 5, -4 * 1.0001 / 5, 0.6, 0.8, np.nan, 9, -1.0001]
+    assert_allclose(values, expected, rtol=1e-6)
+    assert values[2:4].tolist() == np.array([0.6, 0.8], dtype).tolist()
+    order = np.array([6, 0, 5, 1, 4, 2, 3], np.int32)  # the same rows of values that stand elsewhere
+    values = np.empty(7, dtype)
+    values[order] = [3, -4, 0.6, 0.8, np.nan, 9, -1e30]
+    hosted(backend, dtype).limit_norms(Rows(indptr, np.zeros(7, np.int32), order), values, 1.0001)
+    assert_allclose(values[order], expected, rtol=1e-6)
+
+
 def test_a_weight_of_zero_is_multiplied_like_any_other(backend):
     connections = wired(backend, 4, 3, 12)
     connections.slots["weight"] = np.zeros(12)

@@ -93,6 +93,69 @@ def test_train_mlp_numbers_the_classes(run, table, tmp_path):
     assert config["training"]["regularization"][0].startswith("l2(strength=linear(start=0, stop=0.001, steps=10")
 
 
+L1_RAMP = "l1(strength=linear(start=0, stop=0.0001, steps=5000, after=0), biases=False)"
+L2_EACH = "l2(strength=(0.0, 0.001), biases=False, coupled=True)"
+PENALTIES = [  # words, file, what they make
+    (["--regularization", "l1(linear(0, 1e-4, 5000))"], "", [L1_RAMP]),
+    (["--regularization", "l2((0, 1e-3))"], "", [L2_EACH]),
+    (["--l2", "(0, 1e-3)", "--l1", "linear(0, 1e-4, 5000)"], "", [L2_EACH, L1_RAMP]),
+    (
+        ["--l2", "(1e-3, power(0, 1e-3, 10, exponent=2))"],
+        "",
+        ["l2(strength=(0.001, power(start=0, stop=0.001, steps=10, exponent=2, after=0)), biases=False, coupled=True)"],
+    ),
+    (
+        ["--regularization", "elastic_net(1e-5, (0, linear(0, 1e-4, 9)))"],
+        "",
+        [
+            "elastic_net(l1=1e-05, l2=(0.0, linear(start=0, stop=0.0001, steps=9, after=0)), biases=False)",
+        ],
+    ),
+    (
+        ["--set", "regularization=['set_decay(2e-4, biases=True)', 'max_norm(3, side=pre)']"],
+        "",
+        ["set_decay(decay=0.0002, biases=True)", "max_norm(norm=3.0, side='pre')"],
+    ),
+    ([], 'regularization = "l1(linear(0, 1e-4, 5000))"\nl2 = [0, 1e-3]', [L2_EACH, L1_RAMP]),
+    (
+        [],
+        'regularization = ["l2((0, 1e-3))", "elastic_net(l1=1e-5, l2=0)"]\nl1 = "linear(0, 1e-4, 5000)"',
+        [L1_RAMP, L2_EACH, "elastic_net(l1=1e-05, l2=0.0, biases=False)"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("words", "file", "made"), PENALTIES, ids=str)
+def test_penalties_are_read_from_words_and_files(run, table, tmp_path, words, file, made):
+    (tmp_path / "settings.toml").write_text(file)
+    config = ["--config", tmp_path / "settings.toml"]
+    code, _, err = run("train", "mlp", "--data", table, *SMALL, *config, *words, "--out", tmp_path / "a")
+    assert code == 0, err
+    assert load_run(tmp_path / "a").config["training"]["regularization"] == made
+
+
+def test_the_outcome_says_how_fast_idle_weights_shrink(run, table, tmp_path):
+    words = ["train", "mlp", "--data", table, *SMALL, "--optimizer", "sgd(0.01, momentum=0.5)", "--batch-size", "10"]
+    code, out, err = run(*words, "--l2", "1e-3", "--out", tmp_path / "a")
+    assert code == 0, err
+    assert "  shrink without gradient   2.0e-05 a step, 1.0e-04 between events\n" in out  # five mini-batches
+    code, out, err = run(*words, "--l2", "1e-3", "--evolve", "none", "--out", tmp_path / "b")
+    assert "  shrink without gradient   2.0e-05 a step\n" in out
+    code, out, err = run(*words, "--out", tmp_path / "c")
+    assert code == 0, err
+    assert "shrink" not in out
+
+
+def test_one_density_for_the_network(run, table, tmp_path):
+    words = [word for word in SMALL if word not in ("--epsilon", "4")]
+    words = ["train", "mlp", "--data", table, *words, "--wiring", "erk(density=0.2)"]
+    code, out, err = run(*words, "--dry-run")
+    assert code == 0, err
+    assert "connections     156 = 111 + 45\n" in out
+    assert run(*words, "--out", tmp_path / "a")[0] == 0
+    assert load_run(tmp_path / "a").metrics[-1]["n_connections"] == 156
+
+
 def test_resume_goes_on_where_the_run_stopped(run, table, tmp_path):
     run("train", "rbm", "--data", table, *SMALL, "--out", tmp_path / "a")
     code, _, err = run("train", "resume", tmp_path / "a", "--epochs", 4, "--quiet")
@@ -316,6 +379,8 @@ def test_settings_are_read_as_python_values():
         "mlp": {"hidden": (3, 4), "evolution": "set(zeta=0.1)"},
     }
     assert options.split_strengths("0, 1e-3,linear(0, 1e-3, 50)") == (0.0, 1e-3, "linear(0, 1e-3, 50)")
+    assert options.split_strengths("0, (1e-3, linear(0, 1, 5))") == (0.0, (1e-3, "linear(0, 1, 5)"))
+    assert options.strength("(1e-3, 0)") == (1e-3, 0.0)
 
 
 def test_config_is_json_without_nan(run, table, tmp_path):

@@ -22,6 +22,7 @@ from sparserbm import (
     core_view,
 )
 from sparserbm.evolution import Birth, Drop, Grow
+from sparserbm.evolution.birth import Newborns
 from sparserbm.evolution.drop import ConnectionsView
 from sparserbm.evolution.engine import silence_weakest
 from sparserbm.network.slots import BLOCK
@@ -110,7 +111,8 @@ def event_by_hand(rule, mlp, step):
     absent = np.setdiff1d(np.arange(layer.pattern.n_places), keys[~drop] if rule.allow_return else keys)
     grown = absent[distinct_ranks(host("grow", step, 0), len(absent), count)]
     fan_in = np.bincount(np.append(keys[~drop], grown) // layer.n_pre, minlength=layer.n_post)
-    weight = rule.birth.draw(host("birth", step, 0), fan_in[grown // layer.n_pre], layer.n_pre, layer.weights_rule)
+    newborns = Newborns(fan_in[grown // layer.n_pre], layer.n_pre, layer.weights_rule)
+    weight = rule.birth.draw(host("birth", step, 0), newborns)
     survivors = [line for line, gone in zip(numbers(layer), drop) if not gone]
     newborn = [(key, w, step, 0.0) for key, w in zip(grown.tolist(), weight.astype(mlp.backend.dtype).tolist())]
     return sorted(survivors + newborn)
@@ -191,8 +193,8 @@ def test_newborn_weights_come_from_the_birth_rule(backend):
 class FanIn(Birth):
     """The weight of a newborn is how many inputs its unit has."""
 
-    def draw(self, generator, fan_in, n_pre, first):
-        return fan_in.astype(float)
+    def draw(self, generator, newborns):
+        return newborns.fan_in.astype(float)
 
 
 def test_a_birth_rule_knows_the_fan_in_after_the_event(backend):
@@ -357,8 +359,17 @@ def test_the_core_is_a_copy_without_the_weakest(backend):
         ({"zeta": -0.1}, ValueError, r"zeta=-0.1 is out of range; use a value in \[0, 1\)"),
         ({"zeta": "linear(0.3, 1.5, 10)"}, ValueError, "zeta=1.5 is out of range"),
         ({"last": "some"}, ValueError, "last='some' is not possible; use one of none, drop, full"),
-        ({"drop": "random"}, ValueError, "unknown drop 'random'; known: .*set"),
-        ({"grow": "nearest"}, ValueError, "unknown grow 'nearest'; known: random"),
+        ({"drop": "weakest"}, ValueError, "unknown drop 'weakest'.*; known: .*magnitude, random, .*set, taylor"),
+        (
+            {"grow": "nearest"},
+            ValueError,
+            "unknown grow 'nearest'; known: cosine, gradient, momentum, parental, random",
+        ),
+        ({"density": 0.0}, ValueError, "density=0.0 is not possible; use values above 0, at most 1"),
+        ({"density": "linear(0.1, 1.5, 10)"}, ValueError, r"density=linear\(0.1, 1.5, 10\) is not possible"),
+        ({"density": float("nan")}, ValueError, "density=nan is out of range"),
+        ({"min_age": -1}, ValueError, "min_age=-1 is not possible; use a number of steps, at least 0"),
+        ({"min_age": 2.5}, ValueError, "min_age=2.5 is not possible"),
         ({"when": "every(epochs=0)"}, ValueError, "give one of the two, at least 1"),
         ({"drop": ZeroBirth()}, TypeError, "give a Drop or its text"),
         ({"when": 5}, TypeError, "when=5 is not possible; give a Trigger or its text"),

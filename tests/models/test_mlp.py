@@ -57,6 +57,15 @@ def test_one_wiring_is_for_all_layers_but_the_last(backend):
     assert MLP(100, ReLU(100), Softmax(10), backend=backend).n_connections == 11 * 200 + 1000
 
 
+def test_a_wiring_may_see_the_network_as_a_whole(backend):
+    mlp = MLP(50, ReLU(40), ReLU(30), Softmax(10), wiring="erk(density=0.1)", seed=1, backend=backend)
+    assert [len(layer) for layer in mlp.connections] == [158, 122, 70]  # in proportion to 90, 70 and 40
+    assert mlp.density == 0.1
+    assert len(mlp.origin["wiring"]) == 3
+    with pytest.raises(TypeError, match="7 is no Wiring; give a rule or its text"):
+        MLP(50, ReLU(40), Softmax(10), wiring=7, backend=backend)
+
+
 def test_biases_start_at_zero_or_where_they_are_told(backend):
     plain = MLP(5, ReLU(4), Softmax(3), wiring="dense", backend=backend)
     assert not any(slots["bias"].any() for slots in plain.biases)

@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from problems import even
 
-from sparserbm import Dense, ErdosRenyi, FixedFanIn, HeDense, HeSparse, Normal, UniformDense, Zero
+from sparserbm import ERK, Dense, ErdosRenyi, FixedFanIn, HeDense, HeSparse, Normal, UniformDense, Zero
 from sparserbm.registry import parse
 
 FAIR = (1e-3, 1 - 1e-3)
+PAIRS = ((784, 300), (300, 100), (100, 10))
 
 
 @given(st.integers(1, 30), st.integers(1, 30), st.floats(0.01, 1.0), st.integers(0, 5))
@@ -70,6 +71,50 @@ def test_every_unit_gets_its_fan_in():
 def test_dense_is_full():
     pattern = Dense().pattern(5, 3, np.random.default_rng(0))
     assert pattern.keys.tolist() == list(range(15))
+
+
+SIZES = st.lists(st.integers(1, 60), min_size=2, max_size=6)
+
+
+@given(SIZES, st.floats(0.01, 1.0))
+def test_one_density_for_the_network_is_kept_to_the_connection(sizes, density):
+    pairs = list(zip(sizes, sizes[1:]))
+    places = [n_pre * n_post for n_pre, n_post in pairs]
+    density = max(density, min(1.0, 2 * sum(sizes) * len(sizes) / sum(places)))  # enough that no layer is left without
+    rules = ERK(density).of_layers(sizes)
+    patterns = [rule.pattern(*pair, np.random.default_rng(0)) for rule, pair in zip(rules, pairs)]
+    counts = [len(pattern) for pattern in patterns]
+    assert counts == [rule.count(*pair) for rule, pair in zip(rules, pairs)]
+    assert sum(counts) == round(density * sum(places))
+    # The layers that are not full have one epsilon, within the connection that rounding moves; no full one would fit it.
+    epsilons = [count / sum(pair) for count, pair in zip(counts, pairs)]
+    sparse = [layer for layer, count in enumerate(counts) if count < places[layer]]
+    for layer in sparse:
+        for other in range(len(pairs)):
+            slack = 1 / sum(pairs[layer]) + 1 / sum(pairs[other])
+            assert epsilons[other] <= epsilons[layer] + slack
+            assert other not in sparse or epsilons[other] >= epsilons[layer] - slack
+
+
+def test_the_layers_that_become_full_leave_the_rest_to_the_others():
+    """784-300-100-10 at a tenth: 26,620 in all; the output layer would get 1,837 and has 1,000 places."""
+    counts = [rule.count(*pair) for rule, pair in zip(ERK(0.1).of_layers([784, 300, 100, 10]), PAIRS)]
+    assert counts == [18_714, 6_906, 1000]
+    epsilon = (26_620 - 1000) / (1084 + 400)
+    assert counts[:2] == [round(1084 * epsilon), round(400 * epsilon)]
+    assert ERK(0.1).of_layers([784, 300, 100, 10])[2] == Dense()
+    assert ERK(1.0).of_layers([5, 4, 3]) == [Dense(), Dense()]
+    assert parse("wiring", "erk(density=0.1)") == ERK(0.1)
+
+
+def test_one_layer_alone_has_the_density():
+    assert ERK(0.3).of_layers([20, 10]) == [ErdosRenyi(density=0.3)]
+    assert ERK(0.3).count(20, 10) == len(ERK(0.3).pattern(20, 10, np.random.default_rng(0))) == 60
+    for wrong in (0.0, 1.5):
+        with pytest.raises(ValueError, match=f"density={wrong} is not possible; use a number above 0, at most 1"):
+            ERK(wrong)
+    with pytest.raises(ValueError, match="density=0.001 leaves the layer 4 x 2 without a connection; use more"):
+        ERK(0.001).of_layers([50, 40, 4, 2])
 
 
 @pytest.mark.parametrize(

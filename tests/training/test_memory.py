@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from sparserbm import CD, L2, MLP, RBM, SGD, Backprop, Bernoulli, ErdosRenyi, ReLU, Softmax, train
+from sparserbm import CD, L2, MLP, RBM, SGD, Backprop, Bernoulli, ErdosRenyi, MaxNorm, ReLU, Softmax, train
 from sparserbm.regularization import Penalty
 from sparserbm.training import loop
 
@@ -54,7 +54,7 @@ def test_a_step_of_an_rbm_makes_no_array(peaks, rule):
 def test_a_step_of_an_mlp_makes_no_array(peaks):
     wiring = [ErdosRenyi(density=0.05)] * 3
     mlp = MLP(N, ReLU(N), ReLU(N), Softmax(10), wiring=wiring, backend="numpy")
-    train(mlp, X, Backprop(), y=np.arange(len(X)) % 10, regularization=L2(1e-3), **SETTINGS)
+    train(mlp, X, Backprop(), y=np.arange(len(X)) % 10, regularization=[L2(1e-3), MaxNorm(0.5)], **SETTINGS)
     assert len(peaks) == 1
     assert peaks[0] < LIMIT
 

@@ -112,7 +112,11 @@ def test_a_part_is_updated_as_the_whole_is(backend, optimizer):
         (lambda: SGD(-0.1), ValueError, r"learning_rate=-0.1 is out of range; use a value in \[0, inf\)"),
         (lambda: SGD(float("nan")), ValueError, "learning_rate=nan"),
         (lambda: SGD(0.1, momentum=1.5), ValueError, r"momentum=1.5 is out of range; use a value in \[0, 1\)"),
-        (lambda: SGD("fast"), ValueError, "unknown schedule 'fast'; known: constant, cosine, cubic, linear, steps"),
+        (
+            lambda: SGD("fast"),
+            ValueError,
+            "unknown schedule 'fast'; known: constant, cosine, cubic, linear, power, steps",
+        ),
         (lambda: SGD(None), TypeError, "learning_rate must be a number, a schedule or its text"),
         (lambda: Adam("linear(0.1, -0.1, 5)"), ValueError, "learning_rate=-0.1"),
         (lambda: Adam(beta1=1.0), ValueError, r"beta1=1.0 is out of range; use a value in \[0, 1\)"),

@@ -14,7 +14,10 @@ SETTINGS = {
     "momentum": {"optimizer": SGD(0.1, momentum=0.9), "regularization": L2(1e-2)},
     "nesterov": {"optimizer": SGD(0.1, momentum=0.9, nesterov=True), "regularization": "l1(1e-3)"},
     "adam": {"optimizer": Adam(0.01), "regularization": [L2(1e-2), L2(1e-2, coupled=False)]},
-    "plain": {"optimizer": SGD(0.1), "regularization": "elastic_net(1e-3, 1e-2)"},
+    "plain": {
+        "optimizer": SGD(0.1),
+        "regularization": ["elastic_net(1e-3, 1e-2)", "set_decay(1e-3)", "max_norm(0.6)", "max_norm(0.8, side=pre)"],
+    },
 }
 
 

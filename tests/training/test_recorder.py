@@ -1,6 +1,7 @@
 """What a run says of itself: columns, topology and config."""
 
 import numpy as np
+import pytest
 from problems import blobs, stripes
 
 from sparserbm import CD, MLP, RBM, SET, SGD, Backprop, Bernoulli, ErdosRenyi, ReLU, Softmax, train
@@ -66,3 +67,35 @@ def test_the_config_repeats_the_run(backend, tmp_path):
     assert config["seed"] == 0
     assert {"python", "numpy", "scipy"} <= set(config["versions"])
     assert run.model is mlp
+
+
+LAMBDA = [  # regularization, optimizer, evolution, shrink in a step and from one event to the next
+    ("l2(0.01)", "sgd(0.2, momentum=0.9)", "set(0.3)", 0.02, 0.06),  # three mini-batches an epoch
+    ("l2(0.01)", "sgd(0.2, momentum=0.9)", "set(0.3, every(steps=7))", 0.02, 0.14),
+    ("l2(0.01)", "sgd(0.2, momentum=0.9)", "set(0.3, window(every(epochs=2), 4))", 0.02, 0.12),
+    ("l2(0.01)", "sgd(0.2, momentum=0.9)", None, 0.02, None),
+    (["l2((0.01, 9), coupled=False)", "set_decay(1e-3)", "l1(1e-3)", "max_norm(3)"], "adam(0.1)", "set", 0.002, 0.006),
+    ("l2(linear(0, 0.011, 11))", "sgd(steps((9, 0.5), (9,)))", "set", 0.0055, 0.0165),  # of step 11, the last one
+]
+
+
+@pytest.mark.parametrize(("regularization", "optimizer", "evolution", "step", "interval"), LAMBDA, ids=str)
+def test_the_shrink_of_a_weight_without_gradient(backend, regularization, optimizer, evolution, step, interval):
+    mlp = MLP(6, ReLU(8), Softmax(3), wiring=[ErdosRenyi(density=0.5)] * 2, backend=backend)
+    rules = {"regularization": regularization, "optimizer": optimizer, "evolution": evolution}
+    history = train(mlp, X, Backprop(), y=Y, epochs=4, batch_size=10, **rules).history
+    assert np.isnan(history["shrink_per_step"][0])  # nothing was trained
+    assert history["shrink_per_step"][-1] == pytest.approx(step)
+    if interval is None:
+        assert "shrink_per_interval" not in history
+    else:
+        assert history["shrink_per_interval"][-1] == pytest.approx(interval)
+
+
+@pytest.mark.parametrize(
+    ("regularization", "optimizer"), [(None, "sgd"), ("l1(1e-3)", "sgd"), ("max_norm(3)", "sgd"), ("l2(1e-3)", "adam")]
+)
+def test_without_a_constant_decay_there_is_no_shrink(backend, regularization, optimizer):
+    rbm = RBM(Bernoulli(16), Bernoulli(12), wiring=ErdosRenyi(density=0.4), backend=backend)
+    run = train(rbm, stripes(30), CD(), epochs=1, regularization=regularization, optimizer=optimizer, evolution="set")
+    assert not {"shrink_per_step", "shrink_per_interval"} & set(run.history)

@@ -70,6 +70,7 @@ RBM_RUNS = [
     {"algorithm": CD(), "evolution": SET(0.3), "optimizer": SGD(0.1, momentum=0.9)},
     {"algorithm": CD(persistent=True), "evolution": SET(0.3, "every(steps=3)"), "optimizer": Adam(0.01)},
     {"algorithm": CD(negative="sample"), "regularization": [L2(Linear(0, 1e-2, 20)), L1(1e-4)]},
+    {"algorithm": CD(), "evolution": SET(0.3, "every(steps=3)"), "regularization": ["set_decay(1e-3)", "max_norm(4)"]},
     {"algorithm": CD(), "evolution": SET(Cosine(0.4, 0.1, 20), last="drop"), "shuffle": False},
 ]
 MLP_RUNS = [
@@ -79,7 +80,7 @@ MLP_RUNS = [
 ]
 
 
-@pytest.mark.parametrize("settings", RBM_RUNS, ids=["sgd", "persistent-adam", "penalties", "cosine-drop"])
+@pytest.mark.parametrize("settings", RBM_RUNS, ids=["sgd", "persistent-adam", "penalties", "decay-norm", "cosine-drop"])
 def test_resumed_rbms_are_those_that_never_stopped(backend, tmp_path, settings):
     whole = rbm_run(backend, tmp_path / "whole", 6, **settings)
     rbm_run(backend, tmp_path / "parts", 2, **settings)
