@@ -41,6 +41,7 @@ _PUBLIC = {
         ),
     ),
     "sparserbm.recipes": ("Recipe",),
+    "sparserbm.presets": ("preset", "presets"),
     "sparserbm.studies": ("study",),
     "sparserbm.estimators": ("SparseRBM", "SparseMLPClassifier", "SparseMLPRegressor"),
 }

@@ -275,6 +275,11 @@ def _load(name: str, scale: str, folder: str | None, share: float, shape: tuple[
     return data
 
 
+def forget_data() -> None:
+    """Release the data sets that are kept for the next run."""
+    _load.cache_clear()
+
+
 def _class_numbers(classes: np.ndarray, labels: np.ndarray, name: str) -> np.ndarray:
     numbers = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
     unknown = np.unique(labels[classes[numbers] != labels])

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest, chi2_contingency
 
-from sparserbm import Constant, Cosine, Cubic, Every, Linear, Power, Steps, Window
-from sparserbm.schedules import Chance, Trigger, resolve_schedule
+from sparserbm import Chance, Constant, Cosine, Cubic, Every, Linear, Power, Steps, Window
+from sparserbm.rng import Streams
+from sparserbm.schedules import Trigger, resolve_schedule
 
 
 def values(schedule, steps):
@@ -129,3 +131,54 @@ def test_steps_from_one_time_to_the_next():
             return False
 
     assert Once().interval(469) is None
+
+
+# -- by chance -------------------------------------------------------------------------------------------------------
+
+
+def taken(trigger, layer, steps, seed=0):
+    """Whether a layer takes part, at each of the steps 1, 2, ..."""
+    streams = Streams(seed)
+    return [
+        trigger.after_step(step) and trigger.takes(lambda step=step: streams.uniform("trigger", step, layer))
+        for step in range(1, steps + 1)
+    ]
+
+
+@pytest.mark.parametrize("p", [0.02, 0.3, 0.9])
+def test_every_layer_is_taken_with_the_probability_of_the_trigger(p):
+    for layer in range(3):
+        hits = sum(taken(Chance(p), layer, 5000))
+        assert binomtest(hits, 5000, p).pvalue > 1e-3
+
+
+def test_layers_and_steps_are_taken_independently():
+    first, second = (np.array(taken(Chance(0.3), layer, 5000)) for layer in (0, 1))
+    for one, other in ((first, second), (first[1:], first[:-1])):
+        table = [[np.sum(one & other), np.sum(one & ~other)], [np.sum(~one & other), np.sum(~one & ~other)]]
+        assert chi2_contingency(table).pvalue > 1e-3
+
+
+def test_a_seed_decides_what_chance_does():
+    assert taken(Chance(0.3), 0, 3000) == taken(Chance(0.3), 0, 3000)
+    assert taken(Chance(0.3), 0, 3000) != taken(Chance(0.3), 0, 3000, seed=1)
+    assert all(taken(Chance(1.0), 0, 3000))
+
+
+def test_chance_is_never_due_at_zero_nor_by_epochs():
+    assert not Chance(1.0).after_step(0)
+    assert not any(Chance(1.0).after_epoch(epoch) for epoch in range(10))
+
+
+def test_a_window_around_chance_counts_steps():
+    window = Window(Chance(0.3), start=100, stop=200)
+    whole, part = taken(Chance(0.3), 0, 300), taken(window, 0, 300)
+    assert part == [False] * 99 + whole[99:200] + [False] * 100
+    assert window.interval(50) == pytest.approx(1 / 0.3)
+    assert Window("chance(0.3)", 100, 200) == window
+
+
+@pytest.mark.parametrize("p", [0, -0.1, 1.1, float("nan")])
+def test_chances_that_cannot_be(p):
+    with pytest.raises(ValueError, match=f"p={p} is not possible for Chance; use a probability above 0, at most 1"):
+        Chance(p)

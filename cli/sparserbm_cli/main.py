@@ -12,7 +12,7 @@ from sparserbm import __version__
 COMMANDS = {
     "train": "Train one network, or continue a run.",
     "plot": "Draw a figure of one or several run folders.",
-    "study": "Where do connections gather, and how does regularization decide it?",
+    "study": "Where do connections gather, and which settings decide it?",
 }
 
 

@@ -46,7 +46,7 @@ def study(
     out: str,
     overwrite: bool,
 ) -> None:
-    """Where do connections gather, and how do regularization and other settings decide it?
+    """Where do connections gather, and which settings decide it?
 
     Trains each model for each combination of the values in --grid and each seed, and says for each combination
     whether connections became denser in the active zone of the input than in its margin (positive learning) or

@@ -303,9 +303,8 @@ class CupyBackend(Backend):
         born, born_bytes = (NULL, 0) if born is None else (born, born.itemsize)
         when = born, born_bytes, step, start, self._clock
         rates = float(learning_rate), float(beta1), float(beta2), float(eps)
-        logarithms = (math.log(beta) if beta else -math.inf for beta in (beta1, beta2))  # exp is cheaper than pow
-        rates = (*rates, *logarithms)
-        self._each("adam", value.size, value.size, value, first, second, gradient, *when, *rates)
+        logarithms = [math.log(beta) if beta else -math.inf for beta in (beta1, beta2)]  # exp is cheaper than pow
+        self._each("adam", value.size, value.size, value, first, second, gradient, *when, *rates, *logarithms)
 
     # -- work that is done again and again -------------------------------------------------------------------
 

@@ -102,12 +102,12 @@ def key_text(key: str) -> str:
 
 
 def value_text(value: Any, width: int | None = None) -> str:
-    """A value of a study in words, cut to `width` characters."""
+    """A value of a study in words, cut to `width` characters; it has no ", ", which parts settings."""
     if isinstance(value, (list, tuple)):
         text = "-".join(map(value_text, value))
     else:
         short = isinstance(value, float) and float(f"{value:g}") == value
-        text = f"{value:g}" if short else "none" if value is None else str(value)
+        text = f"{value:g}" if short else "none" if value is None else str(value).replace(", ", ",")
     return text if width is None or len(text) <= width else f"{text[: width - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 

@@ -88,7 +88,7 @@ def same_scale(axes: Sequence[Axes]) -> None:
 def set_title(figure: Figure | SubFigure, text: str) -> None:
     """The finding, left-aligned over the whole figure and wrapped to its width."""
     inches = figure.bbox.width / figure.dpi
-    lines = textwrap.wrap(text, max(20, int(inches * 11.0)))
+    lines = textwrap.wrap(text, max(20, int(inches * 10.5)))
     figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=11, fontweight="bold")
 
 

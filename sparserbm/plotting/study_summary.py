@@ -121,7 +121,14 @@ def _heights(table: Study) -> list[float]:
 
 
 def _label(cell: str) -> str:
-    return "\n".join(textwrap.wrap(cell, LABEL))
+    """The settings of a cell, as many in a line as fit."""
+    lines: list[str] = []
+    for setting in cell.split(", "):
+        if lines and len(lines[-1]) + len(setting) + 2 <= LABEL:
+            lines[-1] += f", {setting}"
+        else:
+            lines += textwrap.wrap(setting, LABEL)
+    return "\n".join(lines)
 
 
 def draw(figure: Figure | SubFigure, table: Study, measure: str = "z") -> None:
@@ -144,10 +151,12 @@ def draw(figure: Figure | SubFigure, table: Study, measure: str = "z") -> None:
         left.set_title(model.upper(), loc="left", fontweight="bold")
         left.set_xlabel("z (learning index)" if measure == "z" else "learning index")
         label = QUALITY.get(model, "accuracy")
-        right.set_xlabel(f"validation {label}")
+        right.set_xlabel(textwrap.fill(f"validation {label}", 24))
         if label == "accuracy":
             right.xaxis.set_major_formatter(PercentFormatter(1.0))
     limits = np.array([left.get_xlim() for left in axes[:, 0]] + [(0.0, 0.0)])
+    if measure == "z" and np.abs(limits).max() < 3.5:
+        limits = np.array([-3.5, 3.5])  # the ends of the band should be seen
     for left in axes[:, 0]:
         left.set_xlim(limits.min(), limits.max())  # one scale for all models
         left.axvline(0, color=_style.GREY, lw=0.8, zorder=1)

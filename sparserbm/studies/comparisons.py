@@ -122,11 +122,10 @@ def _constant(values: np.ndarray) -> bool:
 
 def effect(a: np.ndarray, b: np.ndarray) -> float:
     """Difference of the means, b - a, in standard deviations within the cells (pooled; Cohen's d); NaN without one."""
-    freedom = len(a) + len(b) - 2
-    if freedom < 1:
+    if _constant(a) and _constant(b):
         return math.nan
-    pooled = math.sqrt((((a - a.mean()) ** 2).sum() + ((b - b.mean()) ** 2).sum()) / freedom)
-    return float((b.mean() - a.mean()) / pooled) if pooled > 0 else math.nan
+    squares = ((a - a.mean()) ** 2).sum() + ((b - b.mean()) ** 2).sum()
+    return float((b.mean() - a.mean()) / math.sqrt(squares / (len(a) + len(b) - 2)))
 
 
 def holm(p: Sequence[float]) -> list[float]:

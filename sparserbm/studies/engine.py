@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from sparserbm.backends import n_gpus, resolve_name, use_gpu
-from sparserbm.recipes import Recipe, resume_recipe
+from sparserbm.recipes import Recipe, forget_data, resume_recipe
 from sparserbm.runs import load_run, read_config
-from sparserbm.studies.figures import draw
-from sparserbm.studies.grid import PlannedRun, check_runs, full_grid, planned_runs
+from sparserbm.studies.figures import MOST, draw
+from sparserbm.studies.grid import PlannedRun, cell_of, check_runs, full_grid, planned_runs
 from sparserbm.studies.outcome import Study
 from sparserbm.training import DivergenceError
 
@@ -103,7 +103,10 @@ def study(
     say = progress or (lambda line: None)
     say(f"{len(runs)} runs into {out}")
     rows: list[dict[str, Any]] = []
-    with parallel_config(backend="loky", n_jobs=n_jobs or n_devices or cpu_count(), inner_max_num_threads=1):
+    n_jobs = n_jobs or n_devices or cpu_count()
+    if n_jobs > 1:  # the workers load their own
+        forget_data()
+    with parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=1):
         jobs = (delayed(_one_run)(run, out / run.name, overwrite, n_devices) for run in runs)
         for row in Parallel(return_as="generator_unordered")(jobs):
             rows.append(row)
@@ -114,7 +117,9 @@ def study(
     found = Study(rows, finished, out, tuple(key for key in values if key != "seed"))
     found.write_tables()
     if finished:
-        say(f"drawing figures and {out / 'report.html'}")
+        n_cells = len({cell_of(run.name) for run in finished})
+        which = f" of the first {MOST} of {n_cells} cells" if n_cells > MOST else ""
+        say(f"drawing figures and {out / 'report.html'}{which}")
         draw(found)
     return found
 

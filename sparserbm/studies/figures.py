@@ -22,14 +22,20 @@ FIGURES: dict[str, set[str]] = {
 }
 
 
+MOST = 48  # cells; a picture of more would be too high to save, and a report takes seconds for each
+
+
 def draw(found: Study) -> list[Path]:
     """Write the figures of a study and its ``report.html``; returns the paths.
 
-    The summary shows all runs; the other figures one run (the first seed) of each cell.
+    The summary shows all runs; the other figures one run (the first seed) of each cell, and they and the report the
+    first 48 cells.
     """
     from sparserbm.plotting import plot, report
 
-    some = list({cell_of(run.name): run for run in reversed(found.runs)}.values())[::-1]
+    cells = list(dict.fromkeys(cell_of(run.name) for run in found.runs))[:MOST]
+    shown = [run for run in found.runs if cell_of(run.name) in cells]
+    some = list({cell_of(run.name): run for run in reversed(shown)}.values())[::-1]
     paths = []
     lacking = {need for need, has in NEEDS.items() if not all(has(run) for run in some)}
     for name, needs in FIGURES.items():
@@ -38,5 +44,5 @@ def draw(found: Study) -> list[Path]:
         paths.append(found.folder / f"{name}.png")
         plot(name, found.runs if name == "study-summary" else some, paths[-1])
     paths.append(found.folder / "report.html")
-    report(found.runs, paths[-1])
+    report(shown, paths[-1])
     return paths

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sparserbm_cli import options
 from sparserbm_cli.main import main
+from sparserbm_cli.study import comparisons
 
 from sparserbm.runs import load_run
 
@@ -156,6 +157,30 @@ def test_one_density_for_the_network(run, table, tmp_path):
     assert load_run(tmp_path / "a").metrics[-1]["n_connections"] == 156
 
 
+WHOLE = (
+    "evolution(drop=taylor, grow=gradient(candidates=4), birth=zero, density=cubic(0.2, 0.05, 100), "
+    "when=chance(0.05), min_age=3)"
+)
+
+
+@pytest.mark.parametrize("model", ["rbm", "mlp"])
+def test_a_whole_rule_of_evolution_is_read_from_words_and_files(run, table, tmp_path, model):
+    words = ["train", model, "--data", table, *SMALL, "--batch-size", "2", "--epochs", "3"]
+    (tmp_path / "settings.toml").write_text(f"evolution = '{WHOLE}'\n")
+    for name, given in (("a", ["--evolve", WHOLE]), ("b", ["--config", tmp_path / "settings.toml"])):
+        code, _, err = run(*words, *given, "--out", tmp_path / name)
+        assert code == 0, err
+    a, b = (load_run(tmp_path / name) for name in "ab")
+    text = a.config["training"]["evolution"]
+    assert text == b.config["training"]["evolution"]
+    assert "drop=taylor, grow=gradient(candidates=4, batches=1, decay=0.9), birth=zero" in text
+    assert "when=chance(p=0.05)" in text
+    assert "density=cubic(start=0.2, stop=0.05, steps=100, after=0), min_age=3" in text
+    assert sum(line["dropped"] for line in a.metrics) > 0
+    assert [line["n_connections"] for line in a.metrics] == [line["n_connections"] for line in b.metrics]
+    assert a.metrics[-1]["n_connections"] < a.metrics[0]["n_connections"]
+
+
 def test_resume_goes_on_where_the_run_stopped(run, table, tmp_path):
     run("train", "rbm", "--data", table, *SMALL, "--out", tmp_path / "a")
     code, _, err = run("train", "resume", tmp_path / "a", "--epochs", 4, "--quiet")
@@ -220,6 +245,7 @@ def test_study_trains_the_grid_once(run, table, tmp_path):
     code, out, err = run(*words, *sets, "--jobs", 1, "--out", tmp_path / "s")
     assert code == 0, err
     assert len(re.findall(r"^(rbm|mlp)  ", out, re.M)) == 4
+    assert "no test between cells is possible: it takes at least two finished runs in each (--seeds 2" in out
     for name in ("table.csv", "summary.csv", "study-summary.png", "connection-map.png", "report.html"):
         assert (tmp_path / "s" / name).stat().st_size > 0
     before = (tmp_path / "s" / "rbm-l2=0.0-seed=0" / "checkpoint.npz").stat().st_mtime_ns
@@ -348,13 +374,111 @@ def test_a_run_goes_on_from_another_folder(run, table, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "words", [["--l2", ""], ["--jobs", "0"], ["--models", "rbm,cnn"], ["--set", "mlp.evolution=nose"]]
+    ("words", "message"),
+    [
+        (["--l2", ""], "grid key 'l2' has no value"),
+        (["--jobs", "0"], "n_jobs=0 is not possible"),
+        (["--models", "rbm,cnn"], "unknown model 'cnn'; known: rbm, mlp"),
+        (["--set", "mlp.evolution=nose"], "unknown evolution 'nose'"),
+        (["--set", "mlp.hiden=3"], "unknown setting 'hiden' in the settings of a study"),
+        (["--set", "mpl.hidden=3"], "unknown model 'mpl' in the settings of a study"),
+        (["--set", "mlp=3"], "'mlp' is no table"),
+        (["--grid", "zeta"], "--grid 'zeta' is no KEY=VALUE,VALUE"),
+        (["--grid", "zeta=0.1", "--grid", "zeta=0.3"], "--grid zeta is given twice; write all its values in one"),
+        (["--grid", "zetta=0.1"], "unknown grid key 'zetta' (did you mean 'zeta'?); possible are the settings"),
+        (["--grid", "zeta=0.1,2"], "rbm-zeta=2.0: zeta=2 is out of range"),
+        (["--grid", "l2=0", "--l2", "0"], "'l2' is given twice, or in its short form too"),
+        (["--grid", "allow_return=maybe"], "allow_return='maybe' is not possible; use true or false"),
+    ],
 )
-def test_a_study_that_cannot_be_writes_nothing(run, table, tmp_path, words):
+def test_a_study_that_cannot_be_writes_nothing(run, table, tmp_path, words, message):
     code, _, err = run("study", "--data", table, *words, "--out", tmp_path / "s")
     assert code != 0
     assert sum(line.startswith("Error: ") for line in err.splitlines()) == 1
+    assert message in err.splitlines()[-1]
     assert not (tmp_path / "s").exists()
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What the command line asks of a study that is not trained."""
+    calls = {}
+
+    def study(data, **options):
+        calls.update(options, data=data)
+        raise ValueError("not trained")
+
+    monkeypatch.setattr("sparserbm.studies.study", study)
+    return calls
+
+
+def test_a_grid_in_words(run, asked):
+    words = [
+        "--grid",
+        "l2 = 0, linear(0, 1e-3, 5000),1e-3",
+        "--grid",
+        "hidden=(256, 64),[20],9",
+        "--grid",
+        "last=none,drop",
+    ]
+    words += [
+        "--grid",
+        "zone=none,central(20)",
+        "--grid",
+        "allow_return=true,false",
+        "--grid",
+        "birth=same(normal(0.1))",
+    ]
+    run("study", *words, "--out", "s")
+    assert asked["grid"] == {
+        "l2": [0, "linear(0, 1e-3, 5000)", 1e-3],
+        "hidden": [(256, 64), (20,), 9],
+        "last": ["none", "drop"],
+        "zone": [None, "central(20)"],
+        "allow_return": [True, False],
+        "birth": ["same(normal(0.1))"],
+    }
+    assert (asked["models"], asked["l2"], asked["seeds"]) == (None, None, None)
+    run("study", "--l2", "0,linear(0, 1, 5)", "--models", "rbm", "--seeds", "4", "--out", "s")
+    assert (asked["grid"], asked["l2"], asked["models"], asked["seeds"]) == ({}, (0.0, "linear(0, 1, 5)"), ("rbm",), 4)
+
+
+def test_a_grid_in_a_file(run, asked, tmp_path):
+    file = tmp_path / "grid.toml"
+    file.write_text('[grid]\nzeta = [0.1, 0.3]\nzone = "none"\nhidden = [[20, 10], 9]\n[mlp]\nbatch_size = 7\n')
+    run("study", "--config", file, "--grid", "zeta=0.5", "--set", "mlp.seed=3", "--out", "s")
+    assert asked["grid"] == {"zeta": [0.5], "zone": [None], "hidden": [[20, 10], 9]}
+    assert asked["settings"] == {"mlp": {"batch_size": 7, "seed": 3}}
+    file.write_text("grid = 3\n")
+    code, _, err = run("study", "--config", file, "--out", "s")
+    assert (code, "'grid' is no table" in err) == (2, True)
+
+
+def comparison(p, number=0):
+    row = {"metric": "validation_loss", "a": "rbm-zeta=0.1", "b": f"rbm-zeta={number}", "difference": 0.00123}
+    return row | {"effect": 2.5, "test": "paired t", "p": p, "p_holm": p}
+
+
+def test_what_a_study_says_of_differences():
+    nan = float("nan")
+    assert comparisons([]) == "one cell: there is nothing to compare"
+    assert comparisons([comparison(nan)]).startswith("no test between cells is possible")
+    head, line = comparisons([comparison(0.2), comparison(0.011, 7), comparison(nan)]).splitlines()
+    assert head.startswith("1 of 2 differences between cells are significant (p < 0.05; paired t-tests, seeds as pairs")
+    assert line.split() == [
+        "validation_loss",
+        "rbm-zeta=0.1",
+        "->",
+        "rbm-zeta=7",
+        "+0.00123",
+        "+2.5",
+        "sd",
+        "p",
+        "0.011",
+    ]
+    many = comparisons([comparison(0.001, number) for number in range(13)]).splitlines()
+    assert len(many) == 12
+    assert many[-1] == "  and 3 more in comparisons.csv"
 
 
 def test_sigmoids_do_not_hide_a_divergence(run, table, tmp_path):

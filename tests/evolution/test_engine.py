@@ -26,7 +26,7 @@ from sparserbm.evolution.birth import Newborns
 from sparserbm.evolution.drop import ConnectionsView
 from sparserbm.evolution.engine import silence_weakest
 from sparserbm.network.slots import BLOCK
-from sparserbm.registry import parse, register, to_text
+from sparserbm.registry import known, parse, register, to_text
 from sparserbm.rng import distinct_ranks
 
 
@@ -262,6 +262,36 @@ def test_a_rule_of_ones_own_works_by_its_text(backend):
     kept = rbm.matrix.pattern.keys[[0, 2, 4]]
     rule.evolve(rbm, None, 6)
     assert rbm.matrix.pattern.keys.tolist() == sorted([*kept, *np.setdiff1d(np.arange(12), kept)[:3]])
+
+
+TEXTS = {
+    "drop": ["set", "reference_set(0.2)", "magnitude", "threshold(0.1, at_most=0.3)", "taylor", "random", "largest"],
+    "grow": [
+        *("random", "gradient", "gradient(None)", "gradient(4, batches=2, decay=0.5)", "momentum(16)"),
+        *("cosine(None, batches=2, centred=True)", "parental", "parental((28, 28), share=0.3, radius=2, power=0)"),
+        *("parental(child=sibling)", "parental(shape=(6, 6), child='crossover')"),
+    ],
+    "birth": ["same", "same(normal(0.05))", "zero", "gradient_sign", "gradient_sign(he_sparse)"],
+    "trigger": ["every(steps=5)", "every(epochs=2)", "chance(0.05)", "window(chance(0.05), 10, 20)"],
+}
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_every_rule_has_a_text(kind):
+    names = set()
+    for text in TEXTS[kind]:
+        rule = parse(kind, text)
+        assert parse(kind, to_text(rule)) == rule
+        whole = Evolution(**{"when" if kind == "trigger" else kind: text})
+        assert parse("evolution", to_text(whole)) == whole
+        names.add(text.partition("(")[0])
+    assert names == {name for name in known(kind) if not name.startswith("test_")}
+
+
+def test_the_text_of_an_event_holds_all_of_it():
+    rule = Evolution(density="cubic(0.2, 0.05, 100)", zeta="0.2", min_age=3, last="full", allow_return=False)
+    assert parse("evolution", to_text(rule)) == rule
+    assert "density=cubic(start=0.2, stop=0.05, steps=100, after=0), min_age=3" in to_text(rule)
 
 
 def test_a_grow_rule_that_picks_taken_places_is_stopped(backend):

@@ -140,11 +140,6 @@ def test_all_places_scored_are_dense_rigl(backend, number):
     expected = best(np.abs(slopes), layer, 5)
     for candidates in (None, 1e9, float("inf")):
         assert grown(GradientGrow(candidates), request) == expected
-    before = layer.pattern.keys
-    Evolution(zeta=0.0, density=(len(before) + 5) / layer.pattern.n_places, grow=GradientGrow(None)).evolve
-    report = Evolution(drop="threshold(0)", grow="gradient(None)", birth="zero").evolve(mlp, evidence_of(mlp, X, Y), 9)
-    assert (report.dropped, report.grown) == (0, 0)
-    assert np.array_equal(before, layer.pattern.keys)
 
 
 def test_all_places_scored_are_the_statistics_of_an_rbm(backend):
@@ -184,14 +179,14 @@ def test_candidates_are_a_uniform_sample_and_the_best_of_them_grow(backend):
 
 
 @pytest.mark.parametrize("rule", [GradientGrow(None), MomentumGrow(None, 3), CosineGrow(None, 3, True)], ids=str)
-@pytest.mark.parametrize("streamed", [1, 7, 100])
+@pytest.mark.parametrize("streamed", [4, 100])
 def test_blocks_of_places_give_what_all_at_once_give(backend, rule, streamed, monkeypatch):
     """Also where most scores are equal."""
-    layer = wired(backend, 12, 10, 30)
+    layer = wired(backend, 9, 7, 20)
     batches = [batch_of(layer, seed=seed) for seed in range(3)]
     for pre, post in batches:
         pre[2:], post[3:] = 0, 0
-    request = request_of(layer, 25, seen(layer, *batches))
+    request = request_of(layer, 15, seen(layer, *batches))
     expected = grown(rule, request)
     monkeypatch.setattr("sparserbm.evolution.grow.STREAMED", streamed)
     assert grown(rule, request) == expected
@@ -204,11 +199,11 @@ def test_equal_scores_grow_by_chance_not_by_place(monkeypatch):
     pre, post = np.zeros((5, 1)), np.zeros((5, 1))
     pre[3], post[4] = 1, 1
     request, random = request_of(layer, 6, seen(layer, (pre, post))), np.random.default_rng(0)
-    counts = sum(np.bincount(GradientGrow(None).propose(request, random), minlength=25) for _ in range(600))
-    assert counts[23] == 600
+    counts = sum(np.bincount(GradientGrow(None).propose(request, random), minlength=25) for _ in range(400))
+    assert counts[23] == 400
     others = np.delete(counts, [0, 5, 11, 23])
     share = 5 / 21
-    assert 1e-3 < even(others, 600 * share * (1 - share) * 21 / 20) < 1 - 1e-3
+    assert 1e-3 < even(others, 400 * share * (1 - share) * 21 / 20) < 1 - 1e-3
 
 
 def test_batches_are_summed_with_their_signs_and_fade(backend):
@@ -262,19 +257,20 @@ def test_cosines_know_no_sign_and_no_scale():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_units_that_never_change_are_like_no_other(backend, dtype):
     """Of value 0: no cosine. Of another value, as the margin of scaled images: no correlation, also not by rounding."""
-    layer = wired(backend, 8, 6, 20, dtype=dtype)
+    layer = wired(backend, 20, 18, 20, dtype=dtype)
     batches = [batch_of(layer, n, seed) for seed, n in enumerate((37, 11))]
     for pre, post in batches:
-        pre[:3], pre[3:5], post[0], post[1] = 0.0, -0.4242, 0.0, 0.7
-    request, keys = request_of(layer, 5, seen(layer, *batches)), np.arange(48)
-    cosine = CosineGrow(None).score(request, keys).reshape(6, 8)
-    assert not cosine[:, :3].any()
+        pre[:15] = np.array([0.0, -0.4242, *np.linspace(0.1, 3, 13)])[:, None]
+        post[:12] = np.array([0.0, 0.7, *np.linspace(-2, 2, 10)])[:, None]
+    request, keys = request_of(layer, 5, seen(layer, *batches)), np.arange(360)
+    cosine = CosineGrow(None).score(request, keys).reshape(18, 20)
+    assert not cosine[:, 0].any()
     assert not cosine[0].any()
-    assert cosine[1, 3] == pytest.approx(1)
-    correlation = CosineGrow(None, centred=True).score(request, keys).reshape(6, 8)
-    assert not correlation[:, :5].any()
-    assert not correlation[:2].any()
-    assert (correlation[2:, 5:] > 0).all()
+    assert cosine[1:12, 1:15] == pytest.approx(np.ones((11, 14)), rel=1e-5)
+    correlation = CosineGrow(None, centred=True).score(request, keys).reshape(18, 20)
+    assert not correlation[:, :15].any()
+    assert not correlation[:12].any()
+    assert (correlation[12:, 15:] > 0).all()
 
 
 # -- near parents ----------------------------------------------------------------------------------------------------
@@ -282,7 +278,7 @@ def test_units_that_never_change_are_like_no_other(backend, dtype):
 
 def relatives(pattern, child, shape=None, radius=1):
     """Keys of all places where a child of these parents may be."""
-    n_pre, connected = pattern.n_pre, np.zeros((pattern.n_post, pattern.n_pre), bool)
+    connected = np.zeros((pattern.n_post, pattern.n_pre), bool)
     connected[pattern.post, pattern.pre] = True
     if child == "neighbour":
         image, near = connected.reshape(-1, *shape), np.zeros((pattern.n_post, *shape), bool)
@@ -293,13 +289,11 @@ def relatives(pattern, child, shape=None, radius=1):
     if child == "sibling":
         share_input = (connected.astype(int) @ connected.T) > 0
         return np.flatnonzero(share_input.astype(int) @ connected)
-    inputs, units = connected.any(axis=0), connected.any(axis=1)
-    return np.flatnonzero(np.outer(units, inputs)), n_pre
+    return np.flatnonzero(np.outer(connected.any(axis=1), connected.any(axis=0)))
 
 
 def is_related(keys, pattern, rule):
-    found = relatives(pattern, rule.child, rule.shape, rule.radius)
-    return np.isin(keys, found[0] if isinstance(found, tuple) else found)
+    return np.isin(keys, relatives(pattern, rule.child, rule.shape, rule.radius))
 
 
 @pytest.mark.parametrize(
@@ -316,14 +310,16 @@ def is_related(keys, pattern, rule):
 )
 def test_children_are_where_their_kind_may_be(backend, rule):
     for seed in range(10):
-        layer = wired(backend, 30, 20, 25, seed)
-        keep = np.random.default_rng(seed).random(25) < 0.7  # those that go have no children
+        random = np.random.default_rng(seed)
+        keys = [30 * (k // 15) + k % 15 for k in np.sort(random.choice(150, 45, replace=False))]
+        layer = layer_at(keys, 30, 20, random.normal(size=45), backend)  # a corner of it is connected
+        keep = random.random(45) < 0.7  # those that go have no children
         request = request_of(layer, 12, keep=keep)
         keys = np.array(grown(rule, request, seed))
         related = is_related(keys, layer.pattern.keeping(keep), rule)
         assert len(keys) == 12
         assert related.sum() >= 12 - request.fell_back
-        assert request.fell_back <= 2
+        assert request.fell_back <= 4
         assert not is_related(np.arange(600), layer.pattern.keeping(keep), rule).all()
 
 

@@ -45,7 +45,10 @@ def metrics(kind, epoch, n_epochs, l2):
 
 
 def make_run(folder=None, kind="mlp", l2=0.0, seed=0, drift=0.0, *, study=True, zone=True, n_epochs=N_EPOCHS, **data):
-    """A run whose zone grows likelier by `drift` (log) until the last epoch; `folder` None keeps it in memory."""
+    """A run whose zone grows likelier by `drift` (log) until the last epoch; `folder` None keeps it in memory.
+
+    `study` True puts it into a study over L2, a dict into one over these keys.
+    """
     side = 28
     mask = central_square((side, side), 20)
     name = f"{kind}-l2-{l2:g}-seed-{seed}"
@@ -59,7 +62,7 @@ def make_run(folder=None, kind="mlp", l2=0.0, seed=0, drift=0.0, *, study=True, 
         "versions": {"sparserbm": "0.1.0", "numpy": np.__version__},
     }
     if study:
-        config["study"] = {"model": kind, "l2": l2, "seed": seed}
+        config["study"] = {"model": kind, **(study if isinstance(study, dict) else {"l2": l2}), "seed": seed}
     writer = RunWriter(config, folder)
     random = np.random.default_rng([seed, int(1e4 * l2), len(kind)])
     for epoch in range(n_epochs + 1):
@@ -92,6 +95,17 @@ def study_runs() -> list[Run]:
         make_run(kind=kind, l2=l2, seed=seed, drift=drift, n_epochs=2)
         for (kind, l2), drift in drifts.items()
         for seed in (0, 1)
+    ]
+
+
+@pytest.fixture(scope="session")
+def grid_runs() -> list[Run]:
+    """An MLP on a grid of 12 cells with long labels, one seed each; the drift grows from cell to cell."""
+    strengths = (0.0, 0.001, "linear(0, 1e-3, 5000)")
+    grid = [(birth, zeta, l2) for birth in ("same(normal(0.05))", "zero") for zeta in (0.1, 0.5) for l2 in strengths]
+    return [
+        make_run(drift=0.1 * number, n_epochs=1, study={"birth": birth, "zeta": zeta, "l2": l2})
+        for number, (birth, zeta, l2) in enumerate(grid)
     ]
 
 

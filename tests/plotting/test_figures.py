@@ -15,8 +15,9 @@ from sparserbm.plotting import (
     study_summary,
     zone_density,
 )
-from sparserbm.plotting._runs import spread
-from sparserbm.plotting._style import legend_shape
+from sparserbm.plotting._runs import group_labels, spread
+from sparserbm.plotting._style import CATEGORIES, in_parts, legend_shape
+from sparserbm.plotting._zone_series import signed
 from sparserbm.runs import Run, load_run
 from sparserbm.topology import central_square, learning_index
 
@@ -145,7 +146,7 @@ def test_concentric_trend_says_where_the_middle_is_denser(mlp, rbm):
     assert "more connections per input than the whole image (epoch 10)" in title(plotting.plot("concentric-trend", mlp))
     assert "fewer connections per input" in title(plotting.plot("concentric-trend", rbm))
     both = concentric_trend.load([mlp, rbm])
-    assert both.labels == ("mlp-l2-0.001-seed-0, epoch 10", "rbm-l2-0-seed-0, epoch 10")
+    assert both.labels == ("MLP, L2 0.001, epoch 10", "RBM, L2 0, epoch 10")
     assert not both.over_time
 
 
@@ -230,17 +231,99 @@ def test_study_summary_takes_the_last_epoch_of_each_run(study_runs, run_maker):
     alone = run_maker(study=False, n_epochs=1)
     table = study_summary.load([alone, *study_runs])
     assert table.model.tolist() == ["mlp"] * 4 + ["rbm"] * 4
-    assert table.l2.tolist() == [0.0, 0.0, 0.01, 0.01] * 2
+    assert table.cell.tolist() == ["L2 0", "L2 0", "L2 0.01", "L2 0.01"] * 2
     assert table.verdict.tolist() == ["none"] * 2 + ["positive"] * 2 + ["negative"] * 2 + ["none"] * 2
     last = learning_index(study_runs[2].snapshots[2].layers[0].degree_pre, study_runs[2].zone_mask, 784 * 64)
     assert (table.z[2], table.index[2]) == (last.z, last.index)
     assert table.quality[0] == study_runs[0].metrics[-1]["validation_accuracy"]
     assert table.quality[4] == study_runs[4].metrics[-1]["validation_loss"]
-    assert title(plotting.plot("study-summary", study_runs)).startswith("MLP: mean z from")
+    mean = signed(table.z[:2].mean())
+    assert title(plotting.plot("study-summary", study_runs)).startswith(f"MLP: mean z from {mean} (L2 0) to +")
     with pytest.raises(ValueError, match="none of the 1 runs has a study entry"):
         study_summary.load([alone])
     with pytest.raises(ValueError, match="measure='q' is not known"):
         plotting.plot("study-summary", study_runs, measure="q")
+
+
+def test_study_summary_has_a_row_for_every_cell(grid_runs):
+    table = study_summary.load(grid_runs[::-1])
+    cells = table.cells("mlp")
+    assert cells[:3] == [  # birth as it comes, zeta and l2 by size
+        "birth zero, zeta 0.1, L2 0",
+        "birth zero, zeta 0.1, L2 0.001",
+        "birth zero, zeta 0.1, L2 linear(0,1e-3,5000)",
+    ]
+    assert cells[-1] == "birth same(normal(0.05)), zeta 0.5, L2 linear(0,1e-3,5000)"
+    figure = plotting.plot("study-summary", grid_runs)
+    left, right = figure.axes
+    labels = [text.get_text() for text in left.get_yticklabels()]
+    assert len(labels) == 12
+    assert labels[2] == "birth same(normal(0.05)), zeta 0.1\nL2 linear(0,1e-3,5000)"
+    assert max(len(line) for label in labels for line in label.split("\n")) <= study_summary.LABEL
+    dots = [line.get_xdata() for line in left.lines if line.get_marker() == "o"]
+    assert np.concatenate(dots) == pytest.approx(study_summary.load(grid_runs).z)
+    assert left.get_ylim() == right.get_ylim() == (11.5, -0.5)
+    assert left.get_xlim()[0] <= 0 < left.get_xlim()[1]
+
+
+def apart(texts, figure):
+    """No two texts overlap, and all lie within the figure's width."""
+    boxes = [text.get_window_extent() for text in texts if text.get_text()]
+    assert all(box.x0 >= -1 and box.x1 <= figure.bbox.width + 1 for box in boxes)
+    assert not any(a.overlaps(b) for place, a in enumerate(boxes) for b in boxes[:place])
+
+
+def test_labels_of_many_cells_do_not_overlap(grid_runs, study_runs):
+    for runs in (grid_runs, study_runs):
+        figure = plotting.plot("study-summary", runs)
+        figure.draw_without_rendering()
+        for left in figure.axes[::2]:
+            apart(left.get_yticklabels(), figure)
+        apart([figure._suptitle, *(axes.xaxis.label for axes in figure.axes)], figure)
+
+
+@pytest.mark.parametrize("name", ["zone-density", "learning-curves", "concentric-trend"])
+def test_lines_of_many_cells_go_into_several_pictures_on_one_scale(name, grid_runs):
+    figure = plotting.plot(name, grid_runs)
+    upper, lower = figure.subfigs
+    assert [axes.get_ylim() for axes in upper.axes] == [axes.get_ylim() for axes in lower.axes]
+    named = [[text.get_text() for text in part.legends[0].get_texts()] for part in (upper, lower)]
+    for labels, birth in zip(named, ("same", "zero")):
+        assert sum(label.startswith(f"birth {birth}") for label in labels) == 6
+        assert len(labels) <= 8
+    colours = {line.get_color() for line in upper.axes[0].lines}
+    assert colours >= set(CATEGORIES[:6])
+    assert title(figure)
+
+
+def test_parts_are_equal_where_that_is_easy():
+    assert [len(part) for part in in_parts(list("abcdefg"))] == [7]
+    assert [len(part) for part in in_parts(list("abcdefgh"))] == [4, 4]
+    assert [len(part) for part in in_parts(list("abcdefghi"))] == [3, 3, 3]
+    assert [len(part) for part in in_parts(list("abcdefghijk"))] == [6, 5]
+    assert [label for part in in_parts([str(n) for n in range(40)]) for label in part] == [str(n) for n in range(40)]
+    assert in_parts([]) == [[]]
+
+
+def test_cells_are_called_by_what_differs(run_maker):
+    def label(*studies):
+        return group_labels([run_maker(study=study, n_epochs=1) for study in studies])
+
+    assert label({"l2": 0.0, "zeta": 0.1}, {"l2": 0.0, "zeta": 0.3}) == ["zeta 0.1", "zeta 0.3"]
+    assert label({"l2": 0.0, "zeta": 0.1}) == ["MLP, L2 0, zeta 0.1"]  # nothing differs
+    assert label({"l2": 0.0}, {"l2": 0.0, "zeta": 0.1}) == ["MLP, L2 0", "MLP, L2 0, zeta 0.1"]
+    assert label({"hidden": [256, 64]}, {"hidden": 20}) == ["hidden 256-64", "hidden 20"]
+    assert label({"evolution": None}, {"evolution": "set"}) == ["evolution none", "evolution set"]
+    assert label({"zeta": 0.1}, {"zeta": 0.1000001}) == ["zeta 0.1", "zeta 0.1000001"]
+    same = "steps((0.1, 0.01, 0.001), (100, 20"
+    long = label({"allow_return": True, "l2": f"{same}0))"}, {"allow_return": False, "l2": f"{same}0))"})
+    assert long == ["allow return True", "allow return False"]
+    cut = label({"l2": f"{same}0))"}, {"l2": "cosine(0, 1e-3, 5000)"})
+    assert cut == ["L2 steps((0.1,0.01,0.001),(100…", "L2 cosine(0,1e-3,5000)"]
+    assert label({"l2": f"{same}0))"}, {"l2": f"{same}5))"}) == [  # whole, where cut they would be the same
+        "L2 steps((0.1,0.01,0.001),(100,200))",
+        "L2 steps((0.1,0.01,0.001),(100,205))",
+    ]
 
 
 def test_two_runs_of_one_name_stay_apart(run_maker):

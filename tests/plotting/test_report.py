@@ -72,6 +72,16 @@ def test_every_run_has_its_line(page, study_runs):
     assert f"{study_runs[2].metrics[-1]['validation_accuracy']:.1%}" in page
 
 
+def test_keys_of_the_grid_are_columns(run_maker, tmp_path):
+    studies = ({"zeta": 0.1, "l2": 0.0}, {"zeta": 0.5, "l2": 0.0})
+    runs = [run_maker(study=study, image_shape=None, n_epochs=1) for study in studies]
+    page = write_report(runs, tmp_path / "a.html").read_text(encoding="utf-8")
+    assert "<th>run</th><th>model</th><th>zeta</th><th>L2</th><th>seed</th>" in page
+    assert "<td>MLP</td><td>0.5</td><td>0</td><td>0</td>" in page
+    assert re.search(r"zeta 0\.5: nowhere in particular", text(page))
+    assert "The cells of the study" in text(page)
+
+
 def test_the_page_needs_no_network(page):
     assert not re.search(r"https?://", page)
     assert not re.search(r'(src|href)="(?!data:)', page)

@@ -1,8 +1,5 @@
 """The training loop: what an epoch is, what it records, when it evolves, and that a seed decides everything."""
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -20,9 +17,7 @@ from problems import (
 
 from sparserbm import CD, MLP, RBM, SET, SGD, Adam, Backprop, Bernoulli, ErdosRenyi, Gaussian, ReLU, Softmax, train
 from sparserbm.backends import get_backend
-from sparserbm.data.batches import Batch, Batches
-from sparserbm.evolution import Grow
-from sparserbm.registry import register
+from sparserbm.data.batches import Batches
 from sparserbm.rng import Streams
 
 X, Y = blobs(25)
@@ -102,6 +97,32 @@ def test_one_step_is_one_gradient(backend):
     slopes = finite_differences(mlp.connections[0].weight, lambda: dense_loss(mlp, X, Y, "cross_entropy"))
     train(mlp, X, Backprop(), y=Y, epochs=1, batch_size=25, optimizer=SGD(0.1))
     assert_allclose(host(mlp.connections[0].weight), weight - 0.1 * slopes, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(("origin", "step"), [(0, 8), (0, 6), (0, 1), (2, 8), (2, 5), (7, 8)])
+def test_the_latest_batches_are_those_of_the_epochs(backend, origin, step):
+    """The newest first, over the borders of epochs, none before the first step; an epoch begins at `origin`."""
+    batches = Batches(get_backend(backend, "float64"), X, Y, 10, origin)
+    begins = [step for step in range(12) if (step - origin) % 3 == 0]
+    epochs = [
+        (host(batch.x).copy(), host(batch.y).copy(), batch.step)
+        for first in begins
+        for batch in batches.epoch(Streams(0), first)
+    ]
+    for count in (1, 3, 100):
+        found = [
+            (host(batch.x).copy(), host(batch.y).copy(), batch.step)
+            for batch in batches.latest(Streams(0), step, count)
+        ]
+        assert [number for *_, number in found] == list(range(step - 1, max(step - 1 - count, -1), -1))
+        whole = {number: (x, y) for x, y, number in epochs}
+        for x, y, number in found:
+            if number in whole:
+                assert np.array_equal(x, whole[number][0])
+                assert np.array_equal(y, whole[number][1])
+    assert not list(batches.latest(Streams(0), 0, 5))
+    plain = [host(batch.x).T.copy() for batch in batches.latest(Streams(0), origin + 3, 3, shuffle=False)]
+    assert np.array_equal(np.concatenate(plain[::-1]), X)
 
 
 def test_integers_and_floats_are_the_same_data(backend):
@@ -212,34 +233,6 @@ def test_events_of_a_window_of_epochs(backend):
     """Due at the end of epochs 2 and 3, seen in the lines of epochs 3 and 4."""
     _, run = trained_mlp(backend, epochs=6, evolution="set(0.3, window(every(epochs=1), 2, 3))")
     assert (run.history["dropped"] > 0).tolist() == [False, False, False, True, True, False, False]
-
-
-@register("grow", "test_watching")
-@dataclass(frozen=True)
-class Watching(Grow):
-    """The first absent places; keeps what it was told about the gradient there."""
-
-    seen: ClassVar[list] = []
-
-    def propose(self, request, generator):
-        everywhere = np.arange(request.n_pre * request.n_post)
-        self.seen.append(host(request.coactivity.at_places(request.backend, everywhere)))
-        return np.setdiff1d(everywhere, request.occupied.keys)[: request.count]
-
-
-@pytest.mark.parametrize("when", ["every(epochs=1)", "every(steps=1)"])
-def test_a_grow_rule_sees_the_gradient_of_the_last_batch(backend, when):
-    """Also at the start of the next epoch, after everything was measured; nothing is learned here."""
-    Watching.seen.clear()
-    rule = f"evolution(grow=test_watching, zeta=0, when={when})"
-    mlp, _ = trained_mlp(backend, dtype="float64", optimizer=SGD(0.0), evolution=rule, epochs=2, shuffle=False)
-    rows = slice(20, 25) if when == "every(epochs=1)" else slice(0, 10)  # the batch before the first event
-    batch = Batch(mlp.backend.asarray(X[rows].T), mlp.backend.asarray(Y[rows]), 0)
-    exact = Backprop().start(mlp, X, 10).signals(mlp, batch, None).coactivity
-    for layer, found in zip(exact, Watching.seen):
-        n_places = layer.pairs[0].pre.shape[0] * layer.pairs[0].post.shape[0]
-        assert_allclose(found, host(layer.at_places(mlp.backend, np.arange(n_places))), rtol=1e-10, atol=1e-14)
-    assert len(Watching.seen) == 2 * (1 if when == "every(epochs=1)" else 5)
 
 
 def test_the_model_after_the_end(backend):

@@ -1,14 +1,19 @@
 """Studies: a grid of runs, each trained once, and what becomes of those that fail."""
 
 import csv
+import json
 import multiprocessing
 
 import joblib
 import numpy as np
 import pytest
+from scipy import stats
 
 from sparserbm.runs import load_run
-from sparserbm.studies import STUDY_MLP, _cells, _one_run, study
+from sparserbm.studies import STUDY_MLP, study
+from sparserbm.studies.engine import _one_run
+from sparserbm.studies.figures import draw
+from sparserbm.studies.grid import full_grid, planned_runs
 
 SETTINGS = {
     model: {"hidden": (10,), "epsilon": None, "density": 0.3, "batch_size": 16, "image_shape": (6, 6)}
@@ -31,7 +36,7 @@ def table(tmp_path_factory):
 def _no_pictures(request, monkeypatch):
     """Figures take longer than these runs; one test of this file and those of the command line draw them."""
     if "figures" not in request.node.name:
-        monkeypatch.setattr("sparserbm.studies.draw", lambda found: [])
+        monkeypatch.setattr("sparserbm.studies.engine.draw", lambda found: [])
 
 
 def small_study(table, out, **changes):
@@ -111,6 +116,18 @@ def test_tables_without_images_get_the_figures_that_need_none(tmp_path):
     assert "zone-density.png" not in drawn
 
 
+def test_of_many_cells_the_first_are_drawn(table, tmp_path, monkeypatch):
+    found = grid_study(table, tmp_path, seeds=1, epochs=1)
+    drawn = []
+    monkeypatch.setattr("sparserbm.plotting.plot", lambda name, runs, path: drawn.append((name, len(runs))))
+    monkeypatch.setattr("sparserbm.plotting.report", lambda runs, path: drawn.append(("report", len(runs))))
+    monkeypatch.setattr("sparserbm.studies.figures.MOST", 3)
+    paths = draw(found)
+    assert drawn[0] == ("study-summary", 4)
+    assert {number for _, number in drawn[1:]} == {3}
+    assert [path.stem for path in paths] == [name for name, _ in drawn]
+
+
 def test_workers_give_the_bytes_of_a_run_in_this_process(table, tmp_path):
     small_study(table, tmp_path / "two", models=("rbm",), l2=(0.1,), seeds=2, n_jobs=2)
     small_study(table, tmp_path / "one", models=("rbm",), l2=(0.1,), seeds=2, n_jobs=1)
@@ -132,6 +149,109 @@ def test_workers_give_the_bytes_of_a_run_in_this_process(table, tmp_path):
 def test_bad_words(table, tmp_path, words, message):
     with pytest.raises(ValueError, match=message):
         small_study(table, tmp_path / "s", **words)
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ({"zetta": [0.1]}, r"unknown grid key 'zetta' \(did you mean 'zeta'\?\); possible are the settings of a run"),
+        ({"zeta": [0.1, 1.5]}, "rbm-zeta=1.5: zeta=1.5 is out of range"),
+        ({"birth": ["same", "zeroo"]}, "unknown birth 'zeroo' .*; known: .*zero"),
+        ({"density": [0.3, 1.3]}, "rbm-density=1.3: density=1.3 is not possible"),
+        ({"weights": ["normal(0.1)", "normall(0.1)"]}, "unknown weights 'normall'"),
+        ({"zone": ["central(40)"]}, "rbm-zone=central_40: a square of side 40 has no middle place"),
+        ({"l2": [0, (1e-3, 0, 0)]}, "3 strengths for 1 matrices of connections"),
+        ({"scale": ["unit", "standard"]}, "rbm-scale=standard: Bernoulli units need values in"),
+        ({"batch_size": [0]}, "rbm-batch_size=0: batch_size=0 is not possible"),
+    ],
+)
+def test_what_is_not_possible_is_said_before_the_first_run(table, tmp_path, grid, message):
+    with pytest.raises(ValueError, match=message):
+        small_study(table, tmp_path / "s", models=None, l2=None, grid=grid)
+    assert not (tmp_path / "s").exists()
+
+
+def test_other_settings_in_one_folder_are_said_before_the_first_run(table, tmp_path):
+    small_study(table, tmp_path, models=("rbm",), l2=(0.1,), seeds=1)
+    other = {"rbm": SETTINGS["rbm"] | {"hidden": (5,)}}
+    with pytest.raises(ValueError, match="rbm-l2=0.1-seed=0 holds a run with other settings"):
+        small_study(table, tmp_path, models=("rbm",), l2=(0.0, 0.1), seeds=1, settings=other)
+    assert not (tmp_path / "rbm-l2=0.0-seed=0").exists()
+
+
+def grid_study(table, out, **changes):
+    grid = {"zeta": [0.1, 0.5], "birth": ["zero"], "density": [0.2, 0.3]}
+    return small_study(table, out, **{"models": ("rbm",), "l2": None, "grid": grid, "seeds": 2} | changes)
+
+
+def test_a_grid_of_settings_and_parameters_of_evolution(table, tmp_path):
+    found = grid_study(table, tmp_path)
+    assert found.keys == ("model", "zeta", "birth", "density")
+    places = [(zeta, "zero", density, seed) for zeta in (0.1, 0.5) for density in (0.2, 0.3) for seed in (0, 1)]
+    assert [tuple(row[key] for key in ("zeta", "birth", "density", "seed")) for row in found.rows] == places
+    assert found.rows[0]["run"] == "rbm-birth=zero-density=0.2-zeta=0.1-seed=0"
+    for row, run in zip(found.rows, found.runs):
+        assert run.config["study"] == {key: row[key] for key in (*found.keys, "seed")}
+        assert list(run.config["study"]) == [*found.keys, "seed"]
+        assert f"birth=zero, zeta={row['zeta']}, when" in run.config["training"]["evolution"]
+        assert run.config["recipe"]["density"] == row["density"]
+        assert row["measured_density"] == pytest.approx(row["density"], abs=0.01)  # of the network, as it came out
+    with open(tmp_path / "table.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert list(rows[0])[:7] == ["model", "zeta", "birth", "density", "seed", "run", "status"]
+    assert [row["birth"] for row in rows] == ["zero"] * 8
+    assert [(cell["zeta"], cell["density"], cell["seeds"]) for cell in found.summary()] == [
+        (0.1, 0.2, 2),
+        (0.1, 0.3, 2),
+        (0.5, 0.2, 2),
+        (0.5, 0.3, 2),
+    ]
+
+
+def test_zeta_decides_how_many_connections_are_replaced(table, tmp_path):
+    found = grid_study(table, tmp_path, seeds=1, grid={"zeta": [0.0, 0.5]})
+    newborn = [(run.last_pattern()[1].born > 0).mean() for run in found.runs]
+    assert newborn[0] == 0.0
+    assert newborn[1] == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_grid_goes_on_with_more_values_and_in_another_order(table, tmp_path):
+    def trained(found):
+        return {row["run"]: (tmp_path / row["run"] / "checkpoint.npz").stat().st_mtime_ns for row in found.rows}
+
+    first = trained(grid_study(table, tmp_path))
+    grid = {"density": [0.2, 0.3], "evolution.zeta": [0.1, 0.5, 0.7], "birth": "zero"}
+    again = trained(grid_study(table, tmp_path, grid=grid))
+    assert len(again) == 12
+    assert {name: again[name] for name in first} == first
+
+
+def test_runs_of_a_version_without_a_setting_count_as_having_its_default(table, tmp_path):
+    (run,) = small_study(table, tmp_path, models=("rbm",), l2=(0.0,), seeds=1).runs
+    config = json.loads((run.folder / "config.json").read_text())
+    del config["recipe"]["penalise_biases"], config["recipe"]["l1"]
+    (run.folder / "config.json").write_text(json.dumps(config))
+    assert small_study(table, tmp_path, models=("rbm",), l2=(0.0,), seeds=1).rows[0]["status"] == "finished"
+    del config["recipe"]["hidden"]
+    (run.folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="other settings"):
+        small_study(table, tmp_path, models=("rbm",), l2=(0.0,), seeds=1)
+
+
+def test_comparisons_are_written_and_metrics_are_checked(table, tmp_path):
+    found = grid_study(table, tmp_path, seeds=3, grid={"zeta": [0.0, 0.5]})
+    (row,) = found.compare("validation_loss")
+    losses = np.array([line["validation_loss"] for line in found.rows]).reshape(2, 3)
+    assert row["difference"] == pytest.approx(losses[1].mean() - losses[0].mean())
+    assert row["p"] == pytest.approx(stats.ttest_rel(losses[1], losses[0]).pvalue)
+    assert row["p_welch"] == pytest.approx(stats.ttest_ind(losses[1], losses[0], equal_var=False).pvalue)
+    with open(tmp_path / "comparisons.csv", newline="") as stream:
+        written = list(csv.DictReader(stream))
+    assert [line["metric"] for line in written] == ["validation_loss", "learning_index", "learning_z"]  # of an RBM
+    assert float(written[0]["p"]) == row["p"]
+    with pytest.raises(ValueError, match="no run has the metric 'los'; there are: .*validation_loss"):
+        found.compare("los")
 
 
 def test_the_recipe_of_the_study_has_its_published_size():
@@ -142,7 +262,7 @@ def test_the_recipe_of_the_study_has_its_published_size():
 
 
 def test_strengths_that_are_the_same_are_refused(table, tmp_path):
-    with pytest.raises(ValueError, match="repeat themselves; give each once"):
+    with pytest.raises(ValueError, match="the values of 'l2' repeat themselves"):
         small_study(table, tmp_path / "s", l2=(0.0, 0.0))
 
 
@@ -176,11 +296,12 @@ def test_each_device_has_one_worker(pretended, cupy, table, tmp_path, monkeypatc
     for backend in ("cupy", "cupy:0", "reference"):
         small_study(table, tmp_path / backend.replace(":", "-"), backend=backend, **options)
     assert asked == [2, 1, joblib.cpu_count()]
-    (cell,) = _cells(table, ["rbm"], [0.0], 1, 1, {"data": table, "folder": None, "backend": "cupy"}, SETTINGS)
+    shared = {"data": table, "folder": None, "backend": "cupy", "threads": 1}
+    (planned,) = planned_runs(full_grid(None, ["rbm"], [0.0], 1), shared, SETTINGS, 1)
     try:
         for number, device in ((1, 1), (2, 0), (3, 1)):
             monkeypatch.setattr(multiprocessing.current_process(), "name", f"LokyProcess-{number}")
-            _one_run(cell[2], cell[1], tmp_path / f"d{number}", "run", False, 2)
+            _one_run(planned, tmp_path / f"d{number}", False, 2)
             assert cupy.cuda.Device().id == device
     finally:
         cupy.cuda.Device(0).use()
