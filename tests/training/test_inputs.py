@@ -99,7 +99,7 @@ RULES = [
     ({"algorithm": "backprop(loss=hinge)"}, "unknown loss 'hinge'; known: cross_entropy, mse"),
     ({"optimizer": "rmsprop(0.1)"}, "unknown optimizer 'rmsprop'.*known: adam, sgd"),
     ({"evolution": "rigl"}, "unknown evolution 'rigl'.*known: evolution, set"),
-    ({"evolution": "set(0.3, when=monthly)"}, "unknown trigger 'monthly'.*known: every, window"),
+    ({"evolution": "set(0.3, when=monthly)"}, "unknown trigger 'monthly'.*known: chance, every, window"),
     ({"evolution": "set(zeta=1.5)"}, r"zeta=1.5 is out of range; use a value in \[0, 1\)"),
     (
         {"evolution": "set(zeta=)"},
