@@ -75,7 +75,7 @@ def test_numbers_of_numpy_are_written_as_plain_numbers(number):
 @pytest.mark.parametrize(
     ("kind", "text", "message"),
     [
-        ("drop", "oldest", "unknown drop 'oldest'; known: .*set"),
+        ("drop", "oldest", "unknown drop 'oldest'.*; known: .*set"),
         ("evolution", "sett(zeta=0.3)", r"unknown evolution 'sett' \(did you mean 'set'\?\); known: evolution, set"),
         ("unit", "bernouli(3)", r"did you mean 'bernoulli'\?.*known: bernoulli, gaussian, linear, relu"),
         ("penalty", "l2(stren=1)", "'l2\\(stren=1\\)' does not fit: .*it takes: strength, biases, coupled"),
