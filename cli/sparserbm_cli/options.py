@@ -90,7 +90,7 @@ _RECIPE = (
     ("--weights", "weights", str, "Weight scale: set, set_rbm, hinton, he_sparse, he_dense, normal(0.1) ..."),
     ("--algorithm", "algorithm", str, 'E.g. "cd(k=5)" or "backprop".'),
     ("--optimizer", "optimizer", str, 'E.g. "sgd(0.05, momentum=0.9)" or "adam(1e-3)".'),
-    ("--evolve", "evolution", str, 'E.g. "set(zeta=0.3)", "set(zeta=0.3, when=every(steps=100))", or none.'),
+    ("--evolve", "evolution", str, 'E.g. "set(zeta=0.3)", "evolution(drop=magnitude, grow=gradient)", or none.'),
     ("--l2", "l2", Strength(), 'L2 strength, e.g. 1e-3 or "linear(0, 1e-3, 5000)".'),
     ("--l1", "l1", Strength(), "L1 strength."),
     ("--regularization", "regularization", str, 'Another penalty, e.g. "elastic_net(1e-5, 1e-4)".'),

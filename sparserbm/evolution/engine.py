@@ -17,7 +17,7 @@ from sparserbm.evolution.plans import RewirePlan
 from sparserbm.models.base import Model
 from sparserbm.network.coactivity import Evidence
 from sparserbm.network.slots import BLOCK
-from sparserbm.network.wiring import _spread
+from sparserbm.network.wiring import spread_exactly
 from sparserbm.registry import register, resolve
 from sparserbm.schedules import Schedule, Trigger, resolve_schedule
 
@@ -171,7 +171,7 @@ class Evolution:
             return {number: len(layer) for number, layer in layers.items()}
         places = [layer.pattern.n_places for layer in layers.values()]
         shares = [max(len(layer), 1) for layer in layers.values()]
-        counts = _spread(round(self.density_at(step) * sum(places)), shares, places)
+        counts = spread_exactly(round(self.density_at(step) * sum(places)), shares, places)
         return {number: max(count, 1) for number, count in zip(layers, counts)}  # none is lost for good
 
     def density_at(self, step: int) -> float:

@@ -133,7 +133,7 @@ class ERK(Wiring):
     def of_layers(self, sizes: Sequence[int]) -> list[Wiring]:
         pairs = list(zip(sizes, sizes[1:]))
         places = [n_pre * n_post for n_pre, n_post in pairs]
-        counts = _spread(round(self.density * sum(places)), [sum(pair) for pair in pairs], places)
+        counts = spread_exactly(round(self.density * sum(places)), [sum(pair) for pair in pairs], places)
         for (n_pre, n_post), count in zip(pairs, counts):
             if not count:
                 raise ValueError(
@@ -148,7 +148,7 @@ class ERK(Wiring):
         return ErdosRenyi(density=self.density).pattern(n_pre, n_post, generator)
 
 
-def _spread(total: int, shares: list[int], most: list[int]) -> list[int]:
+def spread_exactly(total: int, shares: list[int], most: list[int]) -> list[int]:
     """`total` in integers in proportion to `shares`, none above its number in `most`; exact in integers."""
     counts = list(most)
     rest = list(range(len(most)))  # layers that are not full
