@@ -72,7 +72,8 @@ def table(name: str, runs: list[dict[str, Any]]) -> str:
         ours = [run["errors"][str(epoch)] for run in runs if str(epoch) in run["errors"]]
         if ours:
             spread = np.std(ours, ddof=1) if len(ours) > 1 else 0.0
-            lines.append(f"| {epoch} | {published:.5f} | {np.mean(ours):.5f} ± {spread:.5f} | {np.mean(ours) / published:.3f} |")
+            mean = np.mean(ours)
+            lines.append(f"| {epoch} | {published:.5f} | {mean:.5f} ± {spread:.5f} | {mean / published:.3f} |")
     return "\n".join(lines)
 
 

@@ -28,7 +28,7 @@ STEPS = 469  # of an epoch of 60,000 samples in batches of 128
 SET = "set(zeta=0.3, allow_return=False)"
 EVOLVED = "evolution(zeta=0.3, allow_return=False, {})"
 
-# question -> cell -> what differs from the study's network; the first cell of a question is what the others are held against.
+# question -> cell -> what differs from the study's network; the others are held against the first cell of a question.
 CELLS: dict[str, dict[str, dict[str, Any]]] = {
     "coding": {
         "standardised, no decay": {"epochs": 155},
@@ -153,7 +153,8 @@ def answer(question: str, out: str, seeds: int) -> dict[str, Any]:
 
 
 def table(cells: dict[str, Any]) -> str:
-    head = ["cell", "train loss", "test loss", "test accuracy", "core accuracy", "z at 10", "z at 50", "z at the end", "verdicts"]
+    head = ["cell", "train loss", "test loss", "test accuracy", "core accuracy", "z at 10", "z at 50", "z at the end"]
+    head += ["verdicts"]
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for cell, found in cells.items():
         last, early = found["last"], found["by_epoch"]

@@ -15,13 +15,16 @@ _PUBLIC = {
     "sparserbm.schedules": ("Constant", "Linear", "Cosine", "Cubic", "Power", "Steps", "Every", "Chance", "Window"),
     "sparserbm.runs": ("Run", "load_run"),
     "sparserbm.data": ("Dataset", "load_dataset"),
-    "sparserbm.network.units": ("Bernoulli", "Gaussian", "ReLU", "Sigmoid", "Tanh", "Identity", "Softmax"),
+    "sparserbm.network.units": (
+        *("Bernoulli", "Gaussian", "ReLU", "LeakyReLU", "AllReLU", "SReLU", "Sigmoid", "Tanh", "Identity", "Softmax"),
+    ),
     "sparserbm.network.wiring": ("ErdosRenyi", "ERK", "Dense", "FixedFanIn", "FromScipy"),
     "sparserbm.network.weights": ("Normal", "HeSparse", "HeDense", "UniformDense", "Zero"),
     "sparserbm.models.rbm": ("RBM",),
     "sparserbm.models.mlp": ("MLP",),
+    "sparserbm.models.gates": ("fold_gates",),
     "sparserbm.models.likelihood": ("log_partition", "log_likelihood", "pseudo_likelihood"),
-    "sparserbm.regularization": ("L1", "L2", "ElasticNet", "SetDecay", "MaxNorm"),
+    "sparserbm.regularization": ("L1", "L2", "ElasticNet", "SetDecay", "MaxNorm", "Polarization"),
     "sparserbm.evolution": (
         *("SET", "Evolution", "core_view"),
         *("SignedMagnitude", "PublishedSET", "Magnitude", "Threshold", "Taylor", "RandomDrop", "Largest"),

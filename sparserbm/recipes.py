@@ -20,7 +20,7 @@ from sparserbm.data.datasets import NAMES
 from sparserbm.models.base import Model
 from sparserbm.models.mlp import MLP, wiring_of_layers
 from sparserbm.models.rbm import RBM
-from sparserbm.network.units import Identity, Softmax, Units
+from sparserbm.network.units import Identity, Softmax, Units, hidden_layers, units_from
 from sparserbm.network.wiring import ErdosRenyi, resolve_wiring
 from sparserbm.registry import parse
 from sparserbm.regularization import L1, L2, Penalty, penalties
@@ -51,7 +51,8 @@ class Recipe:
     hidden : tuple of int
         Sizes of the hidden layers; an RBM has one.
     visible, activation : str
-        Unit types of an RBM's visible side (``"bernoulli"``, ``"gaussian"``) and of an MLP's hidden layers.
+        Unit types of an RBM's visible side (``"bernoulli"``, ``"gaussian"``) and of an MLP's hidden layers (``"relu"``,
+        ``"leaky_relu(0.1)"``, ``"srelu"``; the slopes of ``"all_relu(0.6)"`` change sign from layer to layer).
     epsilon, density, wiring : float, float, text or tuple of texts, optional
         The first wiring of the hidden layers (``"erk(density=0.1)"``: of the whole network); ``epsilon=11`` if none is
         given.
@@ -154,10 +155,10 @@ class Recipe:
 
     def _units(self, data: Dataset) -> list[Units]:
         if self.model == "rbm":
-            return [_units(self.visible, data.n_features), _units("bernoulli", self.hidden[0])]
+            return [units_from(self.visible, data.n_features), units_from("bernoulli", self.hidden[0])]
         if data.y is None:
             raise ValueError(f"an MLP needs labels, and {data.name} has none; train an rbm, or add y to the file")
-        layers = [_units(self.activation, size) for size in self.hidden]
+        layers = hidden_layers(self.activation, self.hidden)
         return [Identity(data.n_features), *layers, Softmax(int(data.y.max()) + 1)]
 
     def _wiring(self) -> Any:
@@ -239,12 +240,6 @@ _TYPES: dict[tuple[type, ...], tuple[str, ...]] = {
     (int, float, type(None)): ("epsilon", "density"),
     (bool,): ("penalise_biases",),
 }
-
-
-def _units(text: str, n: int) -> Units:
-    """Units of a type, named with or without further arguments: ``"gaussian(sigma=0.5)"``."""
-    name, _, rest = text.strip().removesuffix(")").partition("(")
-    return parse("unit", f"{name}(n={n}, {rest})" if rest else f"{name}(n={n})")
 
 
 def resume_recipe(folder: str | os.PathLike, epochs: int, backend: str | None = None, **watching: Any) -> Run:

@@ -50,6 +50,9 @@ class Penalty(ABC):
     def bound(self, backend: Backend, connections: Connections, layer: int, step: int) -> None:
         """Bound the weights of a whole layer, in place (after its last update in a step)."""
 
+    def add_gate_gradients(self, backend: Backend, gates: list[Any], gradients: list[Any], step: int) -> None:
+        """As `add_gradient`, for the gates of all units of the model, layer by layer."""
+
     def shrink_per_step(self, step: int, learning_rate: float, momentum: float | None, layer: int) -> float | None:
         """The share s that a weight without gradient loses in one step; None where it is no constant factor.
 
@@ -276,6 +279,54 @@ class MaxNorm(Penalty):
 
     def penalty(self, backend: Backend, value: Any, layer: int, step: int) -> float:
         return 0.0  # no term of the loss
+
+
+@register("penalty", "polarization")
+@dataclass(frozen=True)
+class Polarization(Penalty):
+    """``strength * sum(t * |g| - |g - mean(g)|)`` over the gates g of all units of the model together, which drives
+    some gates to 0 and the others to 1 (Zhuang et al. 2020, equation 3).
+
+    For models with ``gates=True``. Gates are in [0, 1]; the plain subgradient is added to that of the loss, the mean's
+    own part included.
+
+    Parameters
+    ----------
+    strength : float, Schedule or text
+        The paper has 3e-5 to 5e-5. Ramp it up: alone it closes every gate, so that the loss must have found out which
+        ones it wants open.
+    t : float
+        A larger one closes more gates; at 2 or more the least penalty is that of closed gates alone.
+
+    Notes
+    -----
+    Where the activation has no scale of its own (ReLU), a gate can fall while the weights of its unit grow: take it
+    together with `MaxNorm` or `L2`.
+    """
+
+    strength: Any
+    t: float = 1.5
+
+    def __post_init__(self) -> None:
+        schedule = resolve_schedule(self.strength, "strength")
+        object.__setattr__(self, "strength", schedule.value if isinstance(schedule, Constant) else schedule)
+        if not math.isfinite(self.t):
+            raise ValueError(f"t={self.t} is not possible for Polarization; use a finite number")
+
+    def add_gate_gradients(self, backend: Backend, gates: list[Any], gradients: list[Any], step: int) -> None:
+        xp, strength = backend.xp, _at(self.strength, 0, step)
+        if not strength or not gates:
+            return
+        every = xp.concatenate(gates)
+        mean = every.mean()
+        balance = xp.sign(every - mean).mean()
+        for gate, gradient in zip(gates, gradients):
+            gradient += strength * (self.t * xp.sign(gate) - xp.sign(gate - mean) + balance)
+
+    def penalty(self, backend: Backend, value: Any, layer: int, step: int) -> float:
+        """On the gates of all layers, (n_gates,)."""
+        gates = value.astype(float)
+        return _at(self.strength, 0, step) * float((self.t * abs(gates) - abs(gates - gates.mean())).sum())
 
 
 def soft_threshold(backend: Backend, value: Any, threshold: float) -> None:

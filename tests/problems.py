@@ -13,7 +13,7 @@ import pytest
 from scipy.special import expit, logsumexp
 from scipy.stats import chi2
 
-from sparserbm import CD, MLP, RBM, Backprop, Bernoulli, Dense, ErdosRenyi, Normal
+from sparserbm import CD, MLP, RBM, Backprop, Bernoulli, Dense, ErdosRenyi, Normal, SReLU
 from sparserbm.backends import Backend, get_backend
 from sparserbm.data.batches import Batch
 from sparserbm.network.connections import Connections, Pattern
@@ -122,21 +122,26 @@ def blocks_of(size):
 # -- restricted Boltzmann machines -----------------------------------------------------------------------------------
 
 
-def tiny_rbm(backend, n_visible=4, n_hidden=3, density=1.0, seed=0, scale=1.0, dtype="float64", units=None):
-    """An RBM with normal weights and biases of standard deviation `scale`."""
+def tiny_rbm(
+    backend, n_visible=4, n_hidden=3, density=1.0, seed=0, scale=1.0, dtype="float64", units=None, gates=False
+):
+    """An RBM with normal weights and biases of standard deviation `scale`, and gates of [0, 1]."""
     visible, hidden = units or (Bernoulli(n_visible), Bernoulli(n_hidden))
     wiring, weights = ErdosRenyi(density=density), Normal(scale)
-    rbm = RBM(visible, hidden, wiring=wiring, weights=weights, seed=seed, backend=backend, dtype=dtype)
+    rbm = RBM(visible, hidden, wiring=wiring, weights=weights, gates=gates, seed=seed, backend=backend, dtype=dtype)
     random = np.random.default_rng(seed + 100)
     for slots in rbm.biases:
         slots["bias"] = random.normal(0.0, scale, len(slots))
+    if gates:
+        rbm.biases[1]["gate"] = random.random(rbm.hidden.n)
     return rbm
 
 
 def parameters(rbm):
-    """Dense weights (n_visible, n_hidden), visible and hidden biases, all float64."""
-    biases = [rbm.backend.to_numpy(slots["bias"]).astype(float) for slots in rbm.biases]
-    return rbm.matrix.to_dense().astype(float).T, *biases
+    """Dense weights times gates (n_visible, n_hidden), visible and hidden biases, all float64."""
+    slots = [slots.to_numpy() for slots in rbm.biases]
+    gates = slots[1].get("gate", np.ones(rbm.hidden.n))
+    return rbm.matrix.to_dense().astype(float).T * gates, *(each["bias"].astype(float) for each in slots)
 
 
 def energies(rbm):
@@ -165,26 +170,47 @@ def exact_loss(rbm, data):
 # -- multi-layer perceptrons -----------------------------------------------------------------------------------------
 
 
-def tiny_mlp(backend, *units, density=0.5, seed=0, dtype="float64"):
-    """An MLP with normal weights and biases; `density` holds for all layers."""
+def tiny_mlp(backend, *units, density=0.5, seed=0, dtype="float64", gates=False):
+    """An MLP with normal weights, biases and slots of its units, gates of [0, 1]; `density` holds for all layers."""
     n_layers = len(units) - 1
-    wiring = [ErdosRenyi(density=density)] * n_layers
-    return MLP(*units, wiring=wiring, weights=Normal(0.7), biases=Normal(0.3), seed=seed, backend=backend, dtype=dtype)
+    wiring, kind = [ErdosRenyi(density=density)] * n_layers, {"seed": seed, "backend": backend, "dtype": dtype}
+    mlp = MLP(*units, wiring=wiring, weights=Normal(0.7), biases=Normal(0.3), gates=gates, **kind)
+    random = np.random.default_rng(seed + 200)
+    for slots, layer in zip(mlp.biases, mlp.units[1:]):
+        for name in layer.own:
+            slots[name] = random.normal(0.3, 0.5, layer.n)
+        if "gate" in slots:
+            slots["gate"] = random.random(layer.n)
+    return mlp
 
 
-def dense_forward(mlp, X):
-    """Activities of the output layer, (n_samples, n_outputs), by dense products in float64."""
-    a = np.asarray(X, dtype=float)
-    for layer, slots, units in zip(mlp.connections, mlp.biases, mlp.units[1:]):
-        z = a @ layer.to_dense().astype(float).T + mlp.backend.to_numpy(slots["bias"]).astype(float)
+def activity(units, slots, z):
+    """What these units make of total inputs, (n_samples, n_units), by their definition; `slots` on the host."""
+    if isinstance(units, SReLU):
+        start, end = slots["t_left"], slots["t_left"] + np.abs(slots["t_right"])
+        left, right = start + slots["a_left"] * (z - start), end + slots["a_right"] * (z - end)
+        return np.select([z <= start, z >= end], [left, right], z)
+    return np.where(z > 0, z, units.slope * z) if units.slope else ACTIVATIONS[units.activation](z)
+
+
+def dense_forward(mlp, X, masks=()):
+    """Activities of the output layer, (n_samples, n_outputs), by dense products in float64.
+
+    `masks` are factors for what the input, the first hidden layer, ... passes on, (n_samples, n_units).
+    """
+    a, masks = np.asarray(X, dtype=float), [*masks, *len(mlp.units) * [1.0]]
+    for layer, slots, units, mask in zip(mlp.connections, mlp.biases, mlp.units[1:], masks):
+        slots = {name: array.astype(float) for name, array in slots.to_numpy().items()}
+        z = (mask * a) @ layer.to_dense().astype(float).T + slots["bias"]
         softmax = type(units).__name__ == "Softmax"
-        a = np.exp(z - logsumexp(z, axis=1, keepdims=True)) if softmax else ACTIVATIONS[units.activation](z)
+        a = np.exp(z - logsumexp(z, axis=1, keepdims=True)) if softmax else activity(units, slots, z)
+        a = a * slots.get("gate", 1.0)
     return a
 
 
-def dense_loss(mlp, X, y, loss):
+def dense_loss(mlp, X, y, loss, masks=()):
     """Mean loss by its definition: ``"mse"`` or ``"cross_entropy"``."""
-    a = dense_forward(mlp, X)
+    a = dense_forward(mlp, X, masks)
     if loss == "mse":
         return np.mean((a - y) ** 2)
     if type(mlp.output).__name__ == "Softmax":

@@ -61,6 +61,13 @@ def test_the_model_is_what_the_words_say(table):
     assert type(model.visible).__name__ == "Gaussian"
 
 
+def test_slopes_of_all_relu_alternate(table):
+    recipe = Recipe(model="mlp", data=table, activation="all_relu(0.6)", **SMALL | {"hidden": (8, 6, 5)})
+    model = recipe.build(recipe.load_data())
+    assert [units.slope for units in model.units[1:-1]] == [-0.6, 0.6, -0.6]
+    assert type(model.units[1]).__name__ == "AllReLU"
+
+
 def test_penalties_are_those_that_are_not_zero():
     assert Recipe().penalties() == []
     both = Recipe(l1=1e-4, l2="linear(0, 1e-3, steps=10)", penalise_biases=True).penalties()

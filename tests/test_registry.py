@@ -77,7 +77,7 @@ def test_numbers_of_numpy_are_written_as_plain_numbers(number):
     [
         ("drop", "oldest", "unknown drop 'oldest'.*; known: .*set"),
         ("evolution", "sett(zeta=0.3)", r"unknown evolution 'sett' \(did you mean 'set'\?\); known: evolution, set"),
-        ("unit", "bernouli(3)", r"did you mean 'bernoulli'\?.*known: bernoulli, gaussian, linear, relu"),
+        ("unit", "bernouli(3)", r"did you mean 'bernoulli'\?.*known: all_relu, bernoulli, gaussian"),
         ("penalty", "l2(stren=1)", "'l2\\(stren=1\\)' does not fit: .*it takes: strength, biases, coupled"),
         ("penalty", "l2()", "does not fit.*strength"),
         ("schedule", "linear(0, 1", "cannot read 'linear\\(0, 1' as schedule; write name or name\\(argument"),

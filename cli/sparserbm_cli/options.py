@@ -83,7 +83,7 @@ _RECIPE = (
     ("--validation", "validation", float, "Share held out where the data bring no test set."),
     ("--hidden", "hidden", Sizes(), "Hidden units; an MLP may have several layers: 512,128."),
     ("--visible", "visible", str, 'RBM: visible units, bernoulli, gaussian or "gaussian(sigma=0.5)".'),
-    ("--activation", "activation", str, "MLP: relu, sigmoid, tanh or linear."),
+    ("--activation", "activation", str, 'MLP: relu, sigmoid, tanh, linear, srelu, "leaky_relu(0.1)", "all_relu(0.6)".'),
     ("--epsilon", "epsilon", float, "Erdos-Renyi wiring with epsilon * (inputs + outputs) connections a layer."),
     ("--density", "density", float, "The same by density, 1 = dense."),
     ("--wiring", "wiring", str, 'Another first wiring, e.g. "fixed_fan_in(20)", "erk(density=0.1)".'),

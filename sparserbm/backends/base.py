@@ -55,10 +55,14 @@ class SignedPair(NamedTuple):
 
 
 class Gate(NamedTuple):
-    """Multiply a product by the derivative of an activation, given the activity that it produced."""
+    """Multiply a product by the derivative of an activation, given the activity that it produced.
+
+    ``"relu"`` takes total inputs as well, and needs them where its slope is below 0: the activity has lost their sign.
+    """
 
     activation: str
     activity: Any  # (n_rows, n_samples)
+    slope: float = 0.0
 
 
 class Recording(ABC):
@@ -124,6 +128,7 @@ class Backend(ABC):
         gate: Gate | None = None,
         sample: Any = None,
         key: DrawKey | None = None,
+        slope: float = 0.0,
     ) -> Any:
         """``out[j] = f(bias[j] + sum_i weight[i, j] * x[i])`` over the connections of every post unit j.
 
@@ -141,8 +146,10 @@ class Backend(ABC):
             Multiply by a derivative in the same pass (the way back through a layer).
         sample : (n_post, n_samples), optional
             Bernoulli draws with `out` as their means are written here, 0 or 1, in the same pass; needs `key`.
+        slope : float
+            Of ``"relu"`` for total inputs below 0; any sign.
         """
-        return self._product(connections.by_post, weight, x, out, bias, activation, gate, sample, key)
+        return self._product(connections.by_post, weight, x, out, bias, activation, slope, gate, sample, key)
 
     def spmm_t(
         self,
@@ -155,9 +162,10 @@ class Backend(ABC):
         gate: Gate | None = None,
         sample: Any = None,
         key: DrawKey | None = None,
+        slope: float = 0.0,
     ) -> Any:
         """As `spmm` against the direction of the connections: x is (n_post, n_samples), out (n_pre, n_samples)."""
-        return self._product(connections.by_pre, weight, x, out, bias, activation, gate, sample, key)
+        return self._product(connections.by_pre, weight, x, out, bias, activation, slope, gate, sample, key)
 
     @abstractmethod
     def _product(
@@ -168,6 +176,7 @@ class Backend(ABC):
         out: Any,
         bias: Any,
         activation: str,
+        slope: float,
         gate: Gate | None,
         sample: Any,
         key: DrawKey | None,
@@ -268,7 +277,11 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def gate(self, activation: str, activity: Any, values: Any) -> Any:
+    def activate(self, activation: str, values: Any, slope: float = 0.0) -> Any:
+        """``values = f(values)`` in place, for total inputs that no product hands over (see `spmm`)."""
+
+    @abstractmethod
+    def gate(self, activation: str, activity: Any, values: Any, slope: float = 0.0) -> Any:
         """``values *= f'(z)`` for the activation f that gave `activity`, in place (see `Gate`)."""
 
     @abstractmethod

@@ -129,6 +129,7 @@ class CupyBackend(Backend):
         out: Any,
         bias: Any,
         activation: str,
+        slope: float,
         gate: Gate | None,
         sample: Any,
         key: DrawKey | None,
@@ -154,7 +155,9 @@ class CupyBackend(Backend):
             n,
             _aligned(n, x, out, activity, sample),
             ACTIVATIONS.index(activation),
+            float(slope),
             0 if gate is None else ACTIVATIONS.index(gate.activation),
+            0.0 if gate is None else float(gate.slope),
             *(key or (0, 0, 0, 0)),
             self._clock,
             shared=WIDTH * threads * max(size if slices > 1 else 0, 4 if sample is not None else 0),
@@ -266,8 +269,13 @@ class CupyBackend(Backend):
         self._launch("column_sums", (columns,), (BLOCK,), self._sums, count, columns, out)
         return out
 
-    def gate(self, activation: str, activity: Any, values: Any) -> Any:
-        self._each("gate", values.size, values.size, ACTIVATIONS.index(activation), activity, values)
+    def activate(self, activation: str, values: Any, slope: float = 0.0) -> Any:
+        self._each("activate", values.size, values.size, ACTIVATIONS.index(activation), float(slope), values)
+        return values
+
+    def gate(self, activation: str, activity: Any, values: Any, slope: float = 0.0) -> Any:
+        number = ACTIVATIONS.index(activation)
+        self._each("gate", values.size, values.size, number, float(slope), activity, values)
         return values
 
     def squared_error(self, a: Any, b: Any) -> Any:

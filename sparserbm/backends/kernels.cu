@@ -52,17 +52,18 @@ __device__ __forceinline__ void store(real* to, const Four& values, long long le
     }
 }
 
-__device__ __forceinline__ real activate(real z, int activation) {
+// `slope` is that of RELU below 0, here and below.
+__device__ __forceinline__ real activated(real z, int activation, real slope) {
     if (activation == SIGMOID) return real(1) / (real(1) + exp(-z));
-    if (activation == RELU) return z < 0 ? real(0) : z;  // NaN stays NaN
+    if (activation == RELU) return z < 0 ? slope * z : z;  // NaN stays NaN
     if (activation == TANH) return tanh(z);
     return z;
 }
 
 // Derivative of an activation, from the activity that it gave.
-__device__ __forceinline__ real slope(real activity, int activation) {
+__device__ __forceinline__ real derivative(real activity, int activation, real slope) {
     if (activation == SIGMOID) return activity * (real(1) - activity);
-    if (activation == RELU) return activity > 0 ? real(1) : real(0);
+    if (activation == RELU) return activity > 0 ? real(1) : slope;
     if (activation == TANH) return real(1) - activity * activity;
     return real(1);
 }
@@ -199,8 +200,9 @@ __device__ __forceinline__ void product_of(
     const long long* __restrict__ indptr, const int* __restrict__ index, const int* __restrict__ order,
     const real* __restrict__ weight, const real* __restrict__ x, const real* __restrict__ bias,
     real* __restrict__ out, const real* __restrict__ activity, real* __restrict__ sample, const long long rows,
-    const long long n, const int activation, const int gating, const long long key0, const long long key1,
-    const long long step, const long long draw, const unsigned* clock, unsigned char* scratch) {
+    const long long n, const int activation, const real slope, const int gating, const real gate_slope,
+    const long long key0, const long long key1, const long long step, const long long draw, const unsigned* clock,
+    unsigned char* scratch) {
     const int slices = blockDim.y, slice = threadIdx.y;
     const int number = threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);
     const long long row = blockIdx.x * (long long)blockDim.z + threadIdx.z;
@@ -225,11 +227,11 @@ __device__ __forceinline__ void product_of(
     if (writes) {
         const real start = bias ? bias[row] : real(0);
 #pragma unroll
-        for (int q = 0; q < WIDTH; q++) total.at[q] = activate(total.at[q] + start, activation);
+        for (int q = 0; q < WIDTH; q++) total.at[q] = activated(total.at[q] + start, activation, slope);
         if (activity) {
             const Four own = load<ALIGNED>(activity + place, left);
 #pragma unroll
-            for (int q = 0; q < WIDTH; q++) total.at[q] *= slope(own.at[q], gating);
+            for (int q = 0; q < WIDTH; q++) total.at[q] *= derivative(own.at[q], gating, gate_slope);
         }
         store<ALIGNED>(out + place, total, left);
     }
@@ -294,15 +296,15 @@ extern "C" __global__ void product(
     const long long* __restrict__ indptr, const int* __restrict__ index, const int* __restrict__ order,
     const real* __restrict__ weight, const real* __restrict__ x, const real* __restrict__ bias,
     real* __restrict__ out, const real* __restrict__ activity, real* __restrict__ sample, long long rows, long long n,
-    long long aligned, long long activation, long long gating, long long key0, long long key1, long long step,
-    long long draw, const unsigned* clock) {
+    long long aligned, long long activation, double slope, long long gating, double gate_slope, long long key0,
+    long long key1, long long step, long long draw, const unsigned* clock) {
     extern __shared__ __align__(16) unsigned char scratch[];
     if (aligned)
-        product_of<true>(indptr, index, order, weight, x, bias, out, activity, sample, rows, n, activation, gating,
-                         key0, key1, step, draw, clock, scratch);
+        product_of<true>(indptr, index, order, weight, x, bias, out, activity, sample, rows, n, activation, slope,
+                         gating, gate_slope, key0, key1, step, draw, clock, scratch);
     else
-        product_of<false>(indptr, index, order, weight, x, bias, out, activity, sample, rows, n, activation, gating,
-                          key0, key1, step, draw, clock, scratch);
+        product_of<false>(indptr, index, order, weight, x, bias, out, activity, sample, rows, n, activation, slope,
+                          gating, gate_slope, key0, key1, step, draw, clock, scratch);
 }
 
 // See Backend.sddmm, for one pair or two (`x2` null: one) and samples `start` to `start + width`. A warp takes four
@@ -605,9 +607,15 @@ extern "C" __global__ void softplus(long long size, const real* x, real* out) {
     }
 }
 
+extern "C" __global__ void activate(long long size, long long activation, double slope, real* __restrict__ values) {
+    for (long long k = thread_number(); k < size; k += thread_count())
+        values[k] = activated(values[k], activation, slope);
+}
+
 extern "C" __global__ void gate(
-    long long size, long long activation, const real* __restrict__ activity, real* __restrict__ values) {
-    for (long long k = thread_number(); k < size; k += thread_count()) values[k] *= slope(activity[k], activation);
+    long long size, long long activation, double slope, const real* __restrict__ activity, real* __restrict__ values) {
+    for (long long k = thread_number(); k < size; k += thread_count())
+        values[k] *= derivative(activity[k], activation, slope);
 }
 
 extern "C" __global__ void add_scaled(

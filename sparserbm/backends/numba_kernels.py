@@ -53,26 +53,26 @@ def _log1p_float32(t):
 
 
 @compiled(fastmath=FAST)
-def activate(values, activation):
-    one, two = values.dtype.type(1.0), values.dtype.type(2.0)
+def activate(values, activation, slope):
+    one, two, slope = values.dtype.type(1.0), values.dtype.type(2.0), values.dtype.type(slope)
     for k in range(values.size):
         if activation == SIGMOID:
             values[k] = one / (one + exponential(-values[k]))
         elif activation == RELU:
-            values[k] = values[k] if values[k] > 0 else values[k] * values.dtype.type(0.0)  # NaN stays NaN
+            values[k] = values[k] if values[k] > 0 else values[k] * slope  # NaN stays NaN
         elif activation == TANH:
             values[k] = one - two / (one + exponential(two * values[k]))
 
 
 @compiled(fastmath=FAST)
-def gate(values, activation, activity):
+def gate(values, activation, slope, activity):
     """``values *= f'(z)`` on flat arrays."""
-    one, zero = values.dtype.type(1.0), values.dtype.type(0.0)
+    one, slope = values.dtype.type(1.0), values.dtype.type(slope)
     for k in range(values.size):
         if activation == SIGMOID:
             values[k] *= activity[k] * (one - activity[k])
         elif activation == RELU:
-            values[k] = values[k] if activity[k] > 0 else values[k] * zero
+            values[k] = values[k] if activity[k] > 0 else values[k] * slope
         elif activation == TANH:
             values[k] *= one - activity[k] * activity[k]
 
@@ -81,20 +81,24 @@ def gate(values, activation, activity):
 
 
 @compiled(fastmath=FAST)
-def product_rows(lo, hi, indptr, index, order, weight, x, bias, out, activation, gating, activity, key, sample):
+def product_rows(
+    lo, hi, indptr, index, order, weight, x, bias, out, activation, slope, gating, slope2, activity, key, sample
+):
     """Rows lo to hi of the product, with everything that is fused into it (see `Backend.spmm`)."""
-    n, lanes = x.shape[1], BYTES // x.itemsize
-    words = np.empty(TILE, np.uint32)
+    n, lanes, words = x.shape[1], BYTES // x.itemsize, np.empty(TILE, np.uint32)
+    slope, slope2 = x.dtype.type(slope), x.dtype.type(slope2)
     for row in range(lo, hi):
         start = bias[row] if bias.size > 0 else weight.dtype.type(0.0)
         first, last = indptr[row], indptr[row + 1]
         if n >= lanes:
-            weighted_sum(row, first, last, index, order, weight, start, x, out, activation, gating, activity)
+            weighted_sum(
+                row, first, last, index, order, weight, start, x, out, activation, slope, gating, slope2, activity
+            )
         else:
             narrow_sum(first, last, index, order, weight, start, x, out[row])
-            activate(out[row], activation)
+            activate(out[row], activation, slope)
             if gating != LINEAR:
-                gate(out[row], gating, activity[row])
+                gate(out[row], gating, slope2, activity[row])
         if sample.size > 0:
             bernoulli_row(row, key[0], key[1], key[2], key[3], out[row], sample[row], words)
 
@@ -110,8 +114,10 @@ def narrow_sum(first, last, index, order, weight, start, x, total):
 
 
 @compiled()
-def product(state, shares, indptr, index, order, weight, x, bias, out, activation, gating, activity, key, sample):
-    arguments = (indptr, index, order, weight, x, bias, out, activation, gating, activity, key, sample)
+def product(
+    state, shares, indptr, index, order, weight, x, bias, out, activation, slope, gating, slope2, activity, key, sample
+):
+    arguments = (indptr, index, order, weight, x, bias, out, activation, slope, gating, slope2, activity, key, sample)
     share_rows(state, shares, indptr, task(product_rows, arguments), address(arguments))
 
 

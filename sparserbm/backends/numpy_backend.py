@@ -61,6 +61,7 @@ class NumpyBackend(ReferenceBackend):
         out: Any,
         bias: Any,
         activation: str,
+        slope: float,
         gate: Gate | None,
         sample: Any,
         key: DrawKey | None,
@@ -75,7 +76,9 @@ class NumpyBackend(ReferenceBackend):
             self._no_vector if bias is None else bias,
             out,
             ACTIVATIONS.index(activation),
+            slope,
             0 if gate is None else ACTIVATIONS.index(gate.activation),
+            0.0 if gate is None else gate.slope,
             self._no_matrix if gate is None else gate.activity,
             tuple(key or NO_KEY),
             self._no_matrix if sample is None else sample,
@@ -141,8 +144,12 @@ class NumpyBackend(ReferenceBackend):
     def class_error(self, output: Any, y: Any, delta: Any, smallest: float) -> tuple[Any, Any]:
         return kernels.class_error(output, y, delta, smallest)
 
-    def gate(self, activation: str, activity: Any, values: Any) -> Any:
-        kernels.gate(values.reshape(-1), ACTIVATIONS.index(activation), activity.reshape(-1))
+    def activate(self, activation: str, values: Any, slope: float = 0.0) -> Any:
+        kernels.activate(values.reshape(-1), ACTIVATIONS.index(activation), slope)
+        return values
+
+    def gate(self, activation: str, activity: Any, values: Any, slope: float = 0.0) -> Any:
+        kernels.gate(values.reshape(-1), ACTIVATIONS.index(activation), slope, activity.reshape(-1))
         return values
 
     def squared_error(self, a: Any, b: Any) -> Any:

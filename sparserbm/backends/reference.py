@@ -39,6 +39,7 @@ class ReferenceBackend(Backend):
         out: Any,
         bias: Any,
         activation: str,
+        slope: float,
         gate: Gate | None,
         sample: Any,
         key: DrawKey | None,
@@ -49,9 +50,9 @@ class ReferenceBackend(Backend):
             out[row] = values[entries] @ x[rows.index[entries]]
             if bias is not None:
                 out[row] += bias[row]
-        out[...] = activate(activation, out)
+        self.activate(activation, out, slope)
         if gate is not None:
-            out *= derivative(gate.activation, gate.activity)
+            self.gate(gate.activation, gate.activity, out, gate.slope)
         if sample is not None:
             assert key is not None
             self.bernoulli(key, out, sample)
@@ -121,8 +122,12 @@ class ReferenceBackend(Backend):
         delta[y, columns] -= 1
         return -np.log(np.maximum(hit, smallest)).sum(dtype=float), (output.argmax(axis=0) == y).sum()
 
-    def gate(self, activation: str, activity: Any, values: Any) -> Any:
-        values *= derivative(activation, activity)
+    def activate(self, activation: str, values: Any, slope: float = 0.0) -> Any:
+        values[...] = activate(activation, values, slope)
+        return values
+
+    def gate(self, activation: str, activity: Any, values: Any, slope: float = 0.0) -> Any:
+        values *= derivative(activation, activity, slope)
         return values
 
     def squared_error(self, a: Any, b: Any) -> Any:
@@ -165,27 +170,27 @@ class ReferenceBackend(Backend):
         value -= number(learning_rate) * mean / (np.sqrt(spread) + number(eps))
 
 
-def activate(activation: str, z: np.ndarray) -> np.ndarray:
+def activate(activation: str, z: np.ndarray, slope: float) -> np.ndarray:
     """Activity for the pre-activation `z`."""
     if activation == "linear":
         return z
     if activation == "sigmoid":
         return 0.5 * (1 + np.tanh(0.5 * z))
     if activation == "relu":
-        return np.maximum(z, 0)
+        return np.maximum(z, 0) + slope * np.minimum(z, 0) if slope else np.maximum(z, 0)
     if activation == "tanh":
         return np.tanh(z)
     raise ValueError(f"unknown activation {activation!r}")
 
 
-def derivative(activation: str, activity: np.ndarray) -> np.ndarray:
+def derivative(activation: str, activity: np.ndarray, slope: float) -> np.ndarray:
     """Derivative of `activate` with respect to z, as a function of the activity it gave."""
     if activation == "linear":
         return np.ones_like(activity)
     if activation == "sigmoid":
         return activity * (1 - activity)
     if activation == "relu":
-        return (activity > 0).astype(activity.dtype)
+        return np.where(activity > 0, activity.dtype.type(1), activity.dtype.type(slope))
     if activation == "tanh":
         return 1 - activity**2
     raise ValueError(f"unknown activation {activation!r}")

@@ -24,15 +24,17 @@ AT_ONCE = 8  # vectors of sums held in registers
 
 @intrinsic
 def weighted_sum(  # type: ignore[no-untyped-def]
-    typingctx, row, first, last, index, order, weight, start, x, out, activation, gate, activity
+    typingctx, row, first, last, index, order, weight, start, x, out, activation, slope, gate, slope2, activity
 ):
     """``out[row] = f(start + sum of weight[e] * x[index[e]])`` over the connections `first` to `last` (excluded).
 
     Where `order` is not empty, the weight is ``weight[order[e]]``. f is `activation`; `gate` multiplies by the
-    derivative of another one, given its `activity`; both are numbers of `ACTIVATIONS`. The caller sees to it that the
-    batch has as many samples as a vector has lanes.
+    derivative of another one, given its `activity`; both are numbers of `ACTIVATIONS`, with a slope each. The caller
+    sees to it that the batch has as many samples as a vector has lanes.
     """
-    signature = types.void(row, first, last, index, order, weight, start, x, out, activation, gate, activity)
+    signature = types.void(
+        row, first, last, index, order, weight, start, x, out, activation, slope, gate, slope2, activity
+    )
 
     def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         emit = Emitter(context, builder, signature, arguments)
@@ -86,12 +88,14 @@ def _sums_of_columns(emit: Emitter, vector: Any, offsets: list[Any]) -> list[Any
 
 def _finish(emit: Emitter, offsets: list[Any], sums: list[Any]) -> None:
     """Activation and derivative, still in registers."""
-    b, (row, *_, activation, gate, _) = emit.builder, emit.values
-    sums = _choose(emit, activation, ACTIVATED, [(total,) for total in sums])
+    b, (row, *_, activation, slope, gate, slope2, _) = emit.builder, emit.values
+    slope, slope2 = (emit.splat(given, sums[0].type) for given in (slope, slope2))
+    sums = _choose(emit, activation, ACTIVATED, [(total, slope) for total in sums])
 
     def gated(values: list[Any]) -> list[Any]:
-        source, kind = emit.row(11, row), values[0].type
-        return _choose(emit, gate, GATED, [(total, emit.load(source, at, kind)) for at, total in zip(offsets, values)])
+        source, kind = emit.row(13, row), values[0].type
+        given = [(total, slope2, emit.load(source, at, kind)) for at, total in zip(offsets, values)]
+        return _choose(emit, gate, GATED, given)
 
     sums = emit.when(b.icmp_signed("!=", gate, integer(0)), sums, gated)
     target = emit.row(8, row)

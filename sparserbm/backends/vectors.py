@@ -182,32 +182,32 @@ def exponential(typingctx, x):  # type: ignore[no-untyped-def]
     return x(x), codegen
 
 
-def _sigmoid(emit: Emitter, x: Any) -> Any:
+def _sigmoid(emit: Emitter, x: Any, slope: Any) -> Any:
     b, one = emit.builder, constant(x.type, 1.0)
     return b.fdiv(one, b.fadd(one, exponential_of(emit, b.fsub(constant(x.type, -0.0), x))))
 
 
-def _relu(emit: Emitter, x: Any) -> Any:
+def _relu(emit: Emitter, x: Any, slope: Any) -> Any:
     b = emit.builder
-    return b.select(b.fcmp_ordered(">", x, constant(x.type, 0.0)), x, b.fmul(x, constant(x.type, 0.0)))  # NaN stays NaN
+    return b.select(b.fcmp_ordered(">", x, constant(x.type, 0.0)), x, b.fmul(x, slope))  # NaN stays NaN
 
 
-def _tanh(emit: Emitter, x: Any) -> Any:
+def _tanh(emit: Emitter, x: Any, slope: Any) -> Any:
     b, one, two = emit.builder, constant(x.type, 1.0), constant(x.type, 2.0)
     return b.fsub(one, b.fdiv(two, b.fadd(one, exponential_of(emit, b.fmul(two, x)))))
 
 
-def _sigmoid_gate(emit: Emitter, x: Any, activity: Any) -> Any:
+def _sigmoid_gate(emit: Emitter, x: Any, slope: Any, activity: Any) -> Any:
     b = emit.builder
     return b.fmul(x, b.fmul(activity, b.fsub(constant(x.type, 1.0), activity)))
 
 
-def _relu_gate(emit: Emitter, x: Any, activity: Any) -> Any:
+def _relu_gate(emit: Emitter, x: Any, slope: Any, activity: Any) -> Any:
     b = emit.builder
-    return b.select(b.fcmp_ordered(">", activity, constant(x.type, 0.0)), x, b.fmul(x, constant(x.type, 0.0)))
+    return b.select(b.fcmp_ordered(">", activity, constant(x.type, 0.0)), x, b.fmul(x, slope))
 
 
-def _tanh_gate(emit: Emitter, x: Any, activity: Any) -> Any:
+def _tanh_gate(emit: Emitter, x: Any, slope: Any, activity: Any) -> Any:
     b = emit.builder
     return b.fmul(x, b.fsub(constant(x.type, 1.0), b.fmul(activity, activity)))
 

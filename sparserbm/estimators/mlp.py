@@ -13,12 +13,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sparserbm.estimators.sparse_estimator import FLOATS, SparseEstimator, check_epochs
 from sparserbm.models.mlp import MLP
-from sparserbm.network.units import Identity, ReLU, Sigmoid, Softmax, Tanh, Units
+from sparserbm.network.units import Softmax, Units, hidden_layers
 from sparserbm.training import SGD, Adam, Backprop, EarlyStopping
 from sparserbm.training.optimizers import Optimizer
 
-# scikit-learn's names of the activations
-ACTIVATIONS: dict[str, type[Units]] = {"identity": Identity, "logistic": Sigmoid, "tanh": Tanh, "relu": ReLU}
+# scikit-learn's names for types of units that have another one here
+ACTIVATIONS = {"identity": "linear", "logistic": "sigmoid"}
 
 
 class SparseMLP(SparseEstimator):
@@ -131,13 +131,11 @@ class SparseMLP(SparseEstimator):
         return self._learn(model, X, y, epochs=self.max_iter, **stopping)
 
     def _new_model(self, X: np.ndarray) -> MLP:
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(f"unknown activation {self.activation!r}; known: {', '.join(ACTIVATIONS)}")
         sizes = self.hidden_layer_sizes
         sizes = (sizes,) if isinstance(sizes, Integral) else tuple(sizes)
         return MLP(
             X.shape[1],
-            *(ACTIVATIONS[self.activation](size) for size in sizes),
+            *hidden_layers(ACTIVATIONS.get(self.activation, str(self.activation)), sizes),
             self._output(),
             wiring=self._wiring(),
             weights=self.weights,

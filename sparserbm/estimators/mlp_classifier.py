@@ -25,7 +25,8 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):
     Parameters
     ----------
     hidden_layer_sizes : int or sequence of int
-    activation : {"identity", "logistic", "tanh", "relu"}
+    activation : {"identity", "logistic", "tanh", "relu"} or text
+        Or any other type of units, such as ``"leaky_relu(0.1)"``, ``"all_relu(0.6)"``, ``"srelu"``.
     solver : {"sgd", "adam"}
     batch_size : int or "auto"
         ``"auto"`` is ``min(200, n_samples)``.

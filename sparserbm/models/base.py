@@ -29,7 +29,8 @@ class Model(ABC):
         From the input on.
     connections : list of Connections
     biases : list of Slots
-        Slot ``"bias"`` of every layer that has biases.
+        Slot ``"bias"`` of every layer that has biases, ``"gate"`` where its units have gates, and the slots that their
+        type has (`Units.own`).
     step, epoch : int
         Mini-batches and epochs that the model has been trained for.
     origin : dict
@@ -96,6 +97,17 @@ class Model(ABC):
             values[part] = scale.draw(generator, inputs, pattern.n_pre)
         return values
 
+    @property
+    def unit_slots(self) -> set[str]:
+        """Slots of `biases` that belong to the units; an optimizer may have others there."""
+        return {"bias", "gate"}.union(*(units.own for units in self.units))
+
+    def add_gates(self, *biases: Slots) -> None:
+        """Give these units gates, all open."""
+        for slots in biases:
+            slots["gate"] = np.ones(len(slots), dtype=self.backend.dtype)
+        self.origin["gates"] = True
+
     def bias_slots(self, values: np.ndarray) -> Slots:
         slots = Slots(self.backend, len(values))
         slots["bias"] = np.asarray(values, dtype=self.backend.dtype)
@@ -114,8 +126,10 @@ class Model(ABC):
                 problem = f"weights reach {largest:.1e}" if np.isfinite(largest) else "weights are NaN or infinite"
                 raise FloatingPointError(problem)
         for slots in self.biases:
-            if not bool(self.backend.xp.isfinite(slots["bias"]).all()):
-                raise FloatingPointError("biases are NaN or infinite")
+            for name in self.unit_slots.intersection(slots):
+                if not bool(self.backend.xp.isfinite(slots[name]).all()):
+                    what = {"bias": "biases", "gate": "gates"}.get(name, name)
+                    raise FloatingPointError(f"{what} are NaN or infinite")
 
     def describe(self, strict: bool = True) -> dict[str, Any]:
         """What a model of this shape is made of, ready for JSON; `strict` as in `registry.describe`."""

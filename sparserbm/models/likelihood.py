@@ -6,6 +6,7 @@ import numpy as np
 
 from sparserbm.data.batches import blocks
 from sparserbm.data.scaling import check_features
+from sparserbm.models.gates import fold_gates
 from sparserbm.models.rbm import RBM
 from sparserbm.network.units import Bernoulli
 
@@ -25,7 +26,7 @@ def log_partition(rbm: RBM) -> float:
     """
     if not all(isinstance(units, Bernoulli) for units in rbm.units):
         raise ValueError("exact log Z needs Bernoulli units on both sides")
-    weight = rbm.matrix.to_dense().astype(np.float64)
+    weight = fold_gates(rbm).matrix.to_dense().astype(np.float64)
     outer, inner = (rbm.backend.to_numpy(bias).astype(np.float64) for bias in (rbm.hidden_bias, rbm.visible_bias))
     if rbm.visible.n < rbm.hidden.n:
         weight, outer, inner = weight.T, inner, outer

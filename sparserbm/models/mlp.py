@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,15 @@ from sparserbm.models.base import Model, resolve_units
 from sparserbm.network.units import Identity, Softmax, Units
 from sparserbm.network.weights import WeightScale
 from sparserbm.network.wiring import ErdosRenyi, Wiring, resolve_wiring
-from sparserbm.registry import describe, resolve
+from sparserbm.registry import describe, resolve, to_text
+
+
+class Layer(NamedTuple):
+    """What a layer computed, (n_units, n_samples) each; one and the same array where nothing makes a difference."""
+
+    seen: Any  # what `Units.back` wants to know
+    activity: Any
+    passed: Any  # what the next layer sees of the activity
 
 
 class MLP(Model):
@@ -31,6 +39,9 @@ class MLP(Model):
         Distribution of the first weights.
     biases : WeightScale, text or a sequence of them
         Distribution of the first biases.
+    gates : bool
+        Give every hidden unit a factor for its activity, in [0, 1] and first 1, that is trained like a bias: the slot
+        ``"gate"``. `Polarization` drives gates to both ends, `fold_gates` makes weights of them.
     seed : int
         All randomness of the model depends on it alone.
     backend : {"auto", "numpy", "cupy", "reference"} or Backend
@@ -46,6 +57,7 @@ class MLP(Model):
         wiring: Wiring | str | Sequence[Wiring | str] | None = None,
         weights: WeightScale | str | Sequence[WeightScale | str] = "he_sparse",
         biases: WeightScale | str | Sequence[WeightScale | str] = "zero",
+        gates: bool = False,
         seed: int = 0,
         backend: str | Backend = "auto",
         dtype: str | None = None,
@@ -60,19 +72,26 @@ class MLP(Model):
         self.units = (first, *(resolve_units(layer) for layer in layers))  # type: ignore[arg-type]
         if any(isinstance(layer, Softmax) for layer in self.units[:-1]):
             raise ValueError("Softmax units can only be the output layer")
+        if not self.output.fused:
+            raise ValueError(f"{to_text(self.output)} can only be a hidden layer; use other units for the output")
         n = len(layers)
         wirings = wiring_of_layers(wiring, [layer.n for layer in self.units])
         scales: list[Any] = [weights] * n if _is_one(weights) else _each(weights, "weights", n)
         bias_scales: list[Any] = [biases] * n if _is_one(biases) else _each(biases, "biases", n)
         self.connections = [self.wire(layer, wirings[layer], scales[layer]) for layer in range(n)]
         self.biases = [self._draw_bias(layer, bias_scales[layer]) for layer in range(n)]
+        if gates:
+            self.add_gates(*self.biases[:-1])
 
     def _draw_bias(self, layer: int, scale: Any) -> Any:
         pattern = self.connections[layer].pattern
         generator = self.streams.host("biases", 0, layer)
         scale = resolve("weights", scale)
         self.origin.setdefault("biases", []).append(describe(scale, strict=False))
-        return self.bias_slots(scale.draw(generator, pattern.fan_in(), pattern.n_pre))
+        slots = self.bias_slots(scale.draw(generator, pattern.fan_in(), pattern.n_pre))
+        for name, first in self.units[layer + 1].own.items():
+            slots[name] = np.full(len(slots), first, dtype=self.backend.dtype)
+        return slots
 
     @property
     def bias_layers(self) -> tuple[int, ...]:
@@ -84,14 +103,32 @@ class MLP(Model):
 
     def forward(self, x: Any, workspace: Workspace) -> list[Any]:
         """Activities of all layers, input included, unit-major; they live in `workspace` until the next call."""
-        activities = [x]
-        for n, (layer, units) in enumerate(zip(self.connections, self.units[1:])):
-            out = workspace.array(f"activity {n}", units.n, x.shape[1])
-            self.backend.spmm(layer, layer.weight, activities[-1], out, self.biases[n]["bias"], units.activation)
+        return [layer.passed for layer in self.layers(x, workspace, {})]
+
+    def layers(self, x: Any, workspace: Workspace, masks: Mapping[int, Any]) -> list[Layer]:
+        """As `forward`, with all that the way back needs to know.
+
+        Parameters
+        ----------
+        masks : dict of int to (n_units, n_samples)
+            Factors for what a layer passes on, by its place (0 is the input): dropout.
+        """
+        backend, passed = self.backend, _times(x, masks.get(0), None, workspace, 0)
+        layers = [Layer(x, x, passed)]
+        for place, (connections, units) in enumerate(zip(self.connections, self.units[1:]), start=1):
+            slots, weight = self.biases[place - 1], connections.weight
+            seen = activity = workspace.array(f"seen {place}", units.n, x.shape[1])
+            if units.fused:
+                backend.spmm(connections, weight, passed, seen, slots["bias"], units.activation, slope=units.slope)
+            else:
+                activity = workspace.array(f"activity {place}", *seen.shape)
+                backend.spmm(connections, weight, passed, seen, slots["bias"])
+                units.activate(backend, slots, seen, activity, workspace)
             if isinstance(units, Softmax):
-                self.backend.softmax(out)
-            activities.append(out)
-        return activities
+                backend.softmax(activity)
+            passed = _times(activity, masks.get(place), slots.get("gate"), workspace, place)
+            layers.append(Layer(seen, activity, passed))
+        return layers
 
     def check_data(self, X: np.ndarray) -> np.ndarray:
         return check_features(X, n_features=self.n_features)
@@ -104,6 +141,16 @@ class MLP(Model):
         for part, x in blocks(self.backend, X, self.widest):
             out[part] = self.backend.to_numpy(self.forward(x, workspace)[-1]).T
         return out
+
+
+def _times(activity: Any, mask: Any, gate: Any, workspace: Workspace, place: int) -> Any:
+    """What a layer passes on: its activity, times gates and mask of dropout where there are any."""
+    if mask is None and gate is None:
+        return activity
+    out, multiply = workspace.array(f"passed {place}", *activity.shape), workspace.backend.xp.multiply
+    if gate is not None:
+        activity = multiply(activity, gate[:, None], out=out)
+    return activity if mask is None else multiply(activity, mask, out=out)
 
 
 def wiring_of_layers(wiring: Any, sizes: Sequence[int]) -> list[Any]:

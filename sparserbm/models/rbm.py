@@ -28,6 +28,10 @@ class RBM(Model):
         The first pattern; epsilon=11, or as much as there is room for, where none is given.
     weights : WeightScale or text
         Distribution of the first weights; biases start at 0.
+    gates : bool
+        Give every hidden unit a factor g for what its connections bring it, in [0, 1] and first 1, so that the energy
+        has ``v_i w_ij g_j h_j``. It is trained like a bias: the slot ``"gate"``. `Polarization` drives gates to both
+        ends, `fold_gates` makes weights of them; a unit with a gate of 0 can go without a trace.
     seed : int
         All randomness of the model depends on it alone.
     backend : {"auto", "numpy", "cupy", "reference"} or Backend
@@ -51,6 +55,7 @@ class RBM(Model):
         *,
         wiring: Wiring | str | None = None,
         weights: WeightScale | str = "set_rbm",
+        gates: bool = False,
         seed: int = 0,
         backend: str | Backend = "auto",
         dtype: str | None = None,
@@ -66,6 +71,8 @@ class RBM(Model):
             raise ValueError("an RBM with Gaussian units on both sides has no finite partition function; use one side")
         self.connections = [self.wire(0, ErdosRenyi(epsilon=11, clip=True) if wiring is None else wiring, weights)]
         self.biases = [self.bias_slots(np.zeros(units.n)) for units in self.units]
+        if gates:
+            self.add_gates(self.biases[1])
 
     @property
     def visible(self) -> Units:
@@ -92,9 +99,16 @@ class RBM(Model):
     def hidden_bias(self) -> Any:
         return self.biases[1]["bias"]
 
+    @property
+    def gate(self) -> Any:
+        """Gates of the hidden units, (n_hidden,), or None."""
+        return self.biases[1].get("gate")
+
     # -- conditionals, unit-major --------------------------------------------------------------------------------
 
-    def hidden_given(self, visible: Any, mean: Any, draws: Draws | None = None, sample: Any = None) -> Any:
+    def hidden_given(
+        self, visible: Any, mean: Any, draws: Draws | None = None, sample: Any = None, total: Any = None
+    ) -> Any:
         """Mean of the hidden units given visible states, and draws around it.
 
         Parameters
@@ -104,17 +118,34 @@ class RBM(Model):
             Written and returned.
         draws, sample : Draws and (n_hidden, n_samples), optional
             Where `sample` is given, states are drawn into it.
+        total : (n_hidden, n_samples), optional
+            In a model with gates, what the connections bring before gate and bias is written here.
         """
-        return self._given(0, visible, mean, draws, sample)
+        if self.gate is None:
+            return self._given(0, self.visible.statistic(visible), mean, draws, sample)
+        self._gated_input(visible, mean, mean if total is None else total)
+        self.backend.activate(self.hidden.activation, mean)
+        if draws is not None and sample is not None:
+            self.hidden.draw(self.backend, mean, draws.next(), sample)
+        return mean
 
     def visible_given(self, hidden: Any, mean: Any, draws: Draws | None = None, sample: Any = None) -> Any:
         """As `hidden_given`, the other way."""
-        return self._given(1, hidden, mean, draws, sample)
+        return self._given(1, self.gated(self.hidden.statistic(hidden)), mean, draws, sample)
+
+    def gated(self, hidden: Any) -> Any:
+        """Hidden statistics, (n_hidden, n_samples), as the connections see them: times the gates, if there are any."""
+        return hidden if self.gate is None else hidden * self.gate[:, None]
+
+    def _gated_input(self, visible: Any, out: Any, total: Any) -> None:
+        """Total inputs of hidden units with gates, into `out`; `total` as in `hidden_given`."""
+        self.backend.spmm(self.matrix, self.matrix.weight, self.visible.statistic(visible), total)
+        self.backend.xp.multiply(total, self.gate[:, None], out=out)
+        out += self.hidden_bias[:, None]
 
     def _given(self, source: int, states: Any, mean: Any, draws: Draws | None, sample: Any) -> Any:
         product = self.backend.spmm if source == 0 else self.backend.spmm_t
         units, bias = self.units[1 - source], self.biases[1 - source]["bias"]
-        states = self.units[source].statistic(states)
         key = draws.next() if draws is not None and sample is not None else None
         arguments = (self.matrix, self.matrix.weight, states, mean, bias, units.activation)
         if key is not None and isinstance(units, Bernoulli):
@@ -127,7 +158,10 @@ class RBM(Model):
     def free_energy_of(self, visible: Any) -> Any:
         """``F(v) = visible(v) - sum_j log_partition_j(b_j + sum_i v_i w_ij)``; (n_samples,) on the device."""
         z = self.backend.empty((self.hidden.n, visible.shape[1]))
-        self.backend.spmm(self.matrix, self.matrix.weight, self.visible.statistic(visible), z, self.hidden_bias)
+        if self.gate is None:
+            self.backend.spmm(self.matrix, self.matrix.weight, self.visible.statistic(visible), z, self.hidden_bias)
+        else:
+            self._gated_input(visible, z, z)
         hidden = self.hidden.log_partition(self.backend, z, z).sum(axis=0)
         return self.visible.energy(self.backend, visible, self.visible_bias) - hidden
 

@@ -41,6 +41,10 @@ class Slots:
     def __getitem__(self, name: str) -> Any:
         return self._arrays[name]
 
+    def get(self, name: str) -> Any:
+        """The slot `name`, or None."""
+        return self._arrays.get(name)
+
     def __setitem__(self, name: str, array: Any) -> None:
         """Store an array of the right length; floating-point values get the backend's dtype."""
         array = self.backend.asarray(array)

@@ -26,6 +26,8 @@ class Signals:
     biases : list of lists of (float, (n_units, n_samples))
         For every one of the model's biases the signed activities whose means are its gradient.
     n_samples : int
+    others : list of (int, str, (n_units,))
+        Gradients of further slots of the units: number among the model's biases, name, mean gradient.
     sums : dict of str to scalar
         Quantities summed over the batch, e.g. ``"loss"``; read back once an epoch.
     """
@@ -34,6 +36,7 @@ class Signals:
     biases: list[list[tuple[float, Any]]]
     n_samples: int
     sums: dict[str, Any] = field(default_factory=dict)
+    others: list[tuple[int, str, Any]] = field(default_factory=list)
 
 
 class Trainer(ABC):

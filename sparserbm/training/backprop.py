@@ -11,7 +11,7 @@ import numpy as np
 from sparserbm.backends import Gate, SignedPair, Workspace, on_host
 from sparserbm.data.batches import Batch, blocks
 from sparserbm.models.base import Model
-from sparserbm.models.mlp import MLP
+from sparserbm.models.mlp import MLP, Layer
 from sparserbm.network.coactivity import Coactivity
 from sparserbm.registry import register, resolve
 from sparserbm.rng import Draws
@@ -28,18 +28,43 @@ class Backprop(Algorithm):
     ----------
     loss : Loss or text
         ``"cross_entropy"`` or ``"mse"``.
+    dropout : float or sequence of float, in [0, 1)
+        Share of the hidden units that are silent in a step, for all hidden layers or for each. The others count
+        ``1 / (1 - dropout)`` times as much, so that nothing changes outside of training.
+    input_dropout : float in [0, 1)
+        The same for the inputs.
+
+    Notes
+    -----
+    Dropout: Srivastava et al. (2014), in the inverted form. Every sample of a mini-batch has draws of its own.
     """
 
     loss: Any = "cross_entropy"
+    dropout: Any = 0.0
+    input_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "loss", resolve("loss", self.loss))
         if not isinstance(self.loss, Loss):
             raise TypeError(f"loss={self.loss!r} is not possible; give a Loss or its text")
+        if isinstance(self.dropout, list):
+            object.__setattr__(self, "dropout", tuple(self.dropout))
+        several = isinstance(self.dropout, tuple)
+        for rate in (self.input_dropout, *(self.dropout if several else (self.dropout,))):
+            if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
+                raise ValueError(f"a dropout of {rate!r} is not possible; use a number in [0, 1)")
+
+    def rates(self, n_layers: int) -> list[float]:
+        """Dropout of every layer but the output, for `n_layers` layers with the input and the output."""
+        hidden = self.dropout if isinstance(self.dropout, tuple) else (self.dropout,) * (n_layers - 2)
+        if len(hidden) != n_layers - 2:
+            raise ValueError(f"dropout={self.dropout} has {len(hidden)} rates for {n_layers - 2} hidden layers")
+        return [self.input_dropout, *hidden]
 
     def check(self, model: Model, y: np.ndarray | None) -> np.ndarray | None:
         if not isinstance(model, MLP):
             raise TypeError(f"Backprop trains an MLP, not a {type(model).__name__}; for an RBM use CD()")
+        self.rates(len(model.units))
         if y is None:
             raise ValueError("an MLP needs targets: pass y")
         return self.loss.check(model, np.asarray(on_host(y)))
@@ -48,7 +73,8 @@ class Backprop(Algorithm):
         return 3 * sum(counts) - counts[0]  # forward, gradient, and back to all layers but the input
 
     def activities(self, sizes: Sequence[int]) -> int:
-        return sizes[0] + 2 * sum(sizes[1:])
+        masked = sum(n for n, rate in zip(sizes, self.rates(len(sizes))) if rate)  # a mask, and what it lets through
+        return sizes[0] + 2 * sum(sizes[1:]) + 2 * masked
 
     def start(self, model: MLP, X: np.ndarray, batch_size: int) -> Backpropagation:
         return Backpropagation(self, model)
@@ -59,20 +85,21 @@ class Backpropagation(Trainer):
 
     def __init__(self, settings: Backprop, model: MLP):
         self.settings = settings
+        self._rates = settings.rates(len(model.units))
         self._arrays = Workspace(model.backend)
         self._blocks = Workspace(model.backend)  # evaluation has other batch sizes
 
     def signals(self, model: MLP, batch: Batch, draws: Draws) -> Signals:
         backend, n = model.backend, batch.x.shape[1]
-        activities = model.forward(batch.x, self._arrays)
+        masks = self._masks(model, n, draws)
+        layers = model.layers(batch.x, self._arrays, masks)
+        activities = [layer.passed for layer in layers]
         delta = self._arrays.array("delta out", model.output.n, n)
         sums = self.settings.loss.value_and_delta(backend, model, activities[-1], batch.y, delta)
-        deltas = [delta]
-        for number in range(len(model.connections) - 1, 0, -1):
-            layer, units = model.connections[number], model.units[number]
-            below = self._arrays.array(f"delta {number}", units.n, n)
-            gate = Gate(units.activation, activities[number])
-            backend.spmm_t(layer, layer.weight, deltas[0], below, gate=gate)
+        deltas, others = [delta], []
+        for place in range(len(model.connections) - 1, 0, -1):
+            below = self._arrays.array(f"delta {place}", model.units[place].n, n)
+            others += self._back(model, place, layers[place], masks.get(place), deltas[0], below)
             deltas.insert(0, below)
         return Signals(
             [
@@ -82,7 +109,40 @@ class Backpropagation(Trainer):
             [[(1.0, delta)] for delta in deltas],
             n,
             sums,
+            others,
         )
+
+    def _masks(self, model: MLP, n: int, draws: Draws) -> dict[int, Any]:
+        """What dropout leaves of every layer, by its place: 0 or ``1 / (1 - rate)``."""
+        masks = {}
+        for place, rate in enumerate(self._rates):
+            if rate:
+                mask = masks[place] = self._arrays.array(f"mask {place}", model.units[place].n, n)
+                mask.fill(1 - rate)
+                model.backend.bernoulli(draws.next(), mask, mask)
+                mask *= 1 / (1 - rate)
+        return masks
+
+    def _back(
+        self, model: MLP, place: int, layer: Layer, mask: Any, delta: Any, below: Any
+    ) -> list[tuple[int, str, Any]]:
+        """Carry `delta` back to the total inputs of layer `place`, into `below`; returns gradients of further slots."""
+        backend, units, slots = model.backend, model.units[place], model.biases[place - 1]
+        connections, gates = model.connections[place], slots.get("gate")
+        plain = gates is None and not units.own
+        slope = Gate(units.activation, layer.seen, units.slope) if plain else None
+        backend.spmm_t(connections, connections.weight, delta, below, gate=slope)
+        if mask is not None:
+            below *= mask
+        if plain:
+            return []
+        gradients = {}
+        if gates is not None:
+            product = backend.xp.multiply(below, layer.activity, out=self._arrays.array("gated", *below.shape))
+            gradients["gate"] = backend.row_sums([(1 / below.shape[1], product)], backend.empty((units.n,)))
+            below *= gates[:, None]
+        gradients |= units.back(backend, slots, layer.seen, below, self._arrays)
+        return [(place - 1, name, gradient) for name, gradient in gradients.items()]
 
     def evaluate(self, model: MLP, X: Any, y: np.ndarray | None) -> dict[str, float]:
         """Mean loss, and accuracy for classifiers."""

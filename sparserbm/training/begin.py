@@ -273,4 +273,4 @@ def _forget_optimizer(model: Model) -> None:
     for layer in model.connections:
         layer.slots.keep_only({"weight", "born"})
     for slots in model.biases:
-        slots.keep_only({"bias"})
+        slots.keep_only(model.unit_slots)

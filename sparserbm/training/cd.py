@@ -98,7 +98,7 @@ class ContrastiveDivergence(Trainer):
     def signals(self, model: RBM, batch: Batch, draws: Draws) -> Signals:
         settings, n = self.settings, batch.x.shape[1]
         h0_mean, h0 = self._pair("h0", model.hidden.n, n)
-        model.hidden_given(batch.x, h0_mean, draws, h0)
+        model.hidden_given(batch.x, h0_mean, draws, h0, self._total(model, "h0", n))
         if settings.persistent and self._chains is None:
             self._chains = h0.copy()
         start = self._chains if settings.persistent else h0
@@ -106,12 +106,25 @@ class ContrastiveDivergence(Trainer):
         positive = h0 if settings.positive == "sample" else h0_mean
         seen0, seen = model.visible.statistic(batch.x), model.visible.statistic(v)
         believed0, believed = model.hidden.statistic(positive), model.hidden.statistic(h)
+        pairs = SignedPair(-1.0, seen0, model.gated(believed0)), SignedPair(1.0, seen, model.gated(believed))
         return Signals(
-            [Coactivity((SignedPair(-1.0, seen0, believed0), SignedPair(1.0, seen, believed)), (batch.x, h0_mean))],
+            [Coactivity(pairs, (batch.x, h0_mean))],
             [[(-1.0, seen0), (1.0, seen)], [(-1.0, believed0), (1.0, believed)]],
             n,
             {} if error is None else {"loss": error / model.visible.n},
+            self._gate_gradient(model, {"h0": (-1.0, believed0), "h": (1.0, believed)}),
         )
+
+    def _gate_gradient(self, model: RBM, phases: dict[str, tuple[float, Any]]) -> list[tuple[int, str, Any]]:
+        """Where the model has gates: the mean of what a hidden unit believes times what its connections bring it."""
+        if model.gate is None:
+            return []
+        terms = []
+        for name, (sign, believed) in phases.items():
+            total = self._total(model, name, believed.shape[1])
+            total *= believed
+            terms.append((sign / total.shape[1], total))
+        return [(1, "gate", model.backend.row_sums(terms, model.backend.empty((model.hidden.n,))))]
 
     def _negative_phase(self, model: RBM, data: Any, h: Any, draws: Draws) -> tuple[Any, Any, Any]:
         """Visible states and hidden statistics after k sweeps, and the squared error of the first reconstruction."""
@@ -127,7 +140,7 @@ class ContrastiveDivergence(Trainer):
                 error = model.backend.squared_error(data, v_mean)
             v = v_mean if by_mean else v_sample
             drawn = not last or settings.negative == "sample" or settings.persistent
-            model.hidden_given(v, h_mean, draws, h_sample if drawn else None)
+            model.hidden_given(v, h_mean, draws, h_sample if drawn else None, self._total(model, "h", n))
             h = h_sample
         if settings.persistent:
             self._chains[...] = h_sample
@@ -139,6 +152,10 @@ class ContrastiveDivergence(Trainer):
         mean = self._arrays.array("reconstruction", model.visible.n, n)
         model.visible_given(self._arrays.array("h0 sample", model.hidden.n, n), mean)
         return model.backend.squared_error(data, mean)
+
+    def _total(self, model: RBM, name: str, n_samples: int) -> Any:
+        """Where `RBM.hidden_given` leaves what the gates are trained with."""
+        return None if model.gate is None else self._arrays.array(name + " total", model.hidden.n, n_samples)
 
     def _pair(self, name: str, n_units: int, n_samples: int) -> tuple[Any, Any]:
         array = self._arrays.array

@@ -10,7 +10,7 @@ import numpy as np
 
 from sparserbm.data import Dataset
 from sparserbm.models.base import Model
-from sparserbm.regularization import Penalty
+from sparserbm.regularization import Penalty, Polarization
 from sparserbm.runs import Run
 from sparserbm.training.algorithm import Algorithm
 from sparserbm.training.callbacks import EarlyStopping
@@ -32,8 +32,10 @@ def check_callbacks(callbacks: Any) -> None:
 
 
 def check_strengths(penalties: tuple[Penalty, ...], model: Model) -> None:
-    """Where a penalty has one strength for each layer, there are as many as layers."""
+    """Where a penalty has one strength for each layer, there are as many as layers; polarization finds gates."""
     for penalty in penalties:
+        if isinstance(penalty, Polarization) and not any("gate" in slots for slots in model.biases):
+            raise ValueError("polarization acts on gates, and this model has none; make it with gates=True")
         for strength in vars(penalty).values():
             if isinstance(strength, tuple) and len(strength) != len(model.connections):
                 raise ValueError(

@@ -120,12 +120,25 @@ def _one_batch(training: Training, batch: Batch) -> None:
         means = [(sign / activity.shape[1], activity) for sign, activity in terms]
         gradient = backend.row_sums(means, training.gradient(len(slots)))
         _update(training, slots, "bias", slice(None), gradient, model.bias_layers[number], batch.step)
+    _update_others(training, signals.others, batch.step)
+
+
+def _update_others(training: Training, gradients: list[tuple[int, str, Any]], step: int) -> None:
+    """Slots that units have beside the bias; gates stay in [0, 1]."""
+    model, backend = training.model, training.model.backend
+    gates = [(model.biases[number]["gate"], gradient) for number, name, gradient in gradients if name == "gate"]
+    for penalty in training.rules.regularization:
+        penalty.add_gate_gradients(backend, [gate for gate, _ in gates], [gradient for _, gradient in gates], step)
+    for number, name, gradient in gradients:
+        _update(training, model.biases[number], name, slice(None), gradient, model.bias_layers[number], step)
+    for gate, _ in gates:
+        backend.xp.clip(gate, 0, 1, out=gate)
 
 
 def _update(training: Training, slots: Slots, name: str, part: slice, gradient: Any, layer: int, step: int) -> None:
     """Penalties and optimizer, for `part` of the slot `name`."""
     backend, rules = training.model.backend, training.rules
-    acting = [penalty for penalty in rules.regularization if penalty.biases or name == "weight"]
+    acting = [penalty for penalty in rules.regularization if name == "weight" or (penalty.biases and name == "bias")]
     value = slots[name][part]
     for penalty in acting:
         penalty.add_gradient(backend, value, gradient, layer, step)

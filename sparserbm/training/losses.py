@@ -91,7 +91,7 @@ class SquaredError(Loss):
         loss = backend.squared_error(output, y) / model.output.n
         delta *= 2.0 / model.output.n
         if model.output.activation != "linear":
-            backend.gate(model.output.activation, output, delta)
+            backend.gate(model.output.activation, output, delta, model.output.slope)
         return {"loss": loss}
 
 

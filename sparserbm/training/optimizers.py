@@ -21,6 +21,11 @@ def _at(value: Any, step: int) -> float:
     return value(step) if isinstance(value, Schedule) else float(value)
 
 
+def _own(what: str, name: str) -> str:
+    """The optimizer's slot for the slot `name`; units may have several slots that are trained."""
+    return what if name in ("weight", "bias") else f"{what} of {name}"
+
+
 class Optimizer(ABC):
     """Changes values against their gradient."""
 
@@ -97,7 +102,8 @@ class SGD(Optimizer):
     ) -> None:
         momentum = _at(self.momentum, step)
         # A schedule may begin at 0: the velocity must be there when it rises.
-        velocity = slots.ensure("velocity")[part] if momentum or isinstance(self.momentum, Schedule) else None
+        needed = momentum or isinstance(self.momentum, Schedule)
+        velocity = slots.ensure(_own("velocity", name))[part] if needed else None
         backend.sgd(slots[name][part], velocity, gradient, self.rate(step), momentum, self.nesterov)
 
 
@@ -139,6 +145,6 @@ class Adam(Optimizer):
         self, backend: Backend, slots: Slots, name: str, part: slice, gradient: Any, step: int, start: int
     ) -> None:
         born = slots["born"][part] if "born" in slots else None  # biases live for ever
-        moments = slots.ensure("first_moment")[part], slots.ensure("second_moment")[part]
+        first, second = (slots.ensure(_own(moment, name))[part] for moment in ("first_moment", "second_moment"))
         rates = (self.rate(step), self.beta1, self.beta2, self.eps)
-        backend.adam(slots[name][part], *moments, gradient, born, step, start, *rates)
+        backend.adam(slots[name][part], first, second, gradient, born, step, start, *rates)

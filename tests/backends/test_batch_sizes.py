@@ -17,6 +17,7 @@ COUNTS = (0, 1, 7, 8, 9, 40)  # connections of a row; a vector has 8 lanes (floa
 N = sum(COUNTS)
 SIZES = range(1, 2 * TILE + 7)
 TOLERANCE = {"float32": {"rtol": 2e-5, "atol": 2e-5}, "float64": {"rtol": 1e-12, "atol": 1e-12}}
+KINDS = [*((name, 0.0) for name in ACTIVATIONS), ("relu", 0.3), ("relu", -0.6)]
 dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 
@@ -42,8 +43,8 @@ def both(dtype, call):
 
 @dtypes
 @pytest.mark.parametrize("transposed", [False, True])
-@pytest.mark.parametrize("activation", list(ACTIVATIONS))
-def test_products_with_activation_and_draws(dtype, transposed, activation):
+@pytest.mark.parametrize(("activation", "slope"), KINDS)
+def test_products_with_activation_and_draws(dtype, transposed, activation, slope):
     connections = rows_of_every_length(dtype, transposed)
     bias, n_rows = normal(len(COUNTS), dtype, 1), len(COUNTS)
     reference = get_backend("reference", dtype)
@@ -53,7 +54,7 @@ def test_products_with_activation_and_draws(dtype, transposed, activation):
         def product(library, n=n, x=x, draws=draws):
             out, draws[library.name] = np.full((2, n_rows, n), np.nan, dtype)
             way = library.spmm_t if transposed else library.spmm
-            sampled = {"sample": draws[library.name], "key": KEY}
+            sampled = {"sample": draws[library.name], "key": KEY, "slope": slope}
             return way(connections, connections.weight, x, out, bias, activation, **sampled)
 
         found, expected = both(dtype, product)
@@ -64,12 +65,13 @@ def test_products_with_activation_and_draws(dtype, transposed, activation):
 
 @dtypes
 @pytest.mark.parametrize("transposed", [False, True])
-@pytest.mark.parametrize("activation", list(ACTIVATIONS))
-def test_products_with_gates(dtype, transposed, activation):
+@pytest.mark.parametrize(("activation", "slope"), KINDS)
+def test_products_with_gates(dtype, transposed, activation, slope):
     connections, n_rows = rows_of_every_length(dtype, transposed), len(COUNTS)
     for n in SIZES:
         x = normal((N, n), dtype, n)
-        gate = Gate(activation, ACTIVATIONS[activation](normal((n_rows, n), "float64", n)).astype(dtype))
+        seen = normal((n_rows, n), "float64", n)
+        gate = Gate(activation, (seen if slope else ACTIVATIONS[activation](seen)).astype(dtype), slope)
 
         def product(library, n=n, x=x, gate=gate):
             way = library.spmm_t if transposed else library.spmm

@@ -116,11 +116,14 @@ def trained(record, mlp=False, algorithm=None, n_samples=130, **settings):
         library.record = lambda work: None
     if mlp:
         X, y = blobs(n_samples, n_features=12)
-        model = sr.MLP(12, sr.ReLU(20), sr.Softmax(3), wiring=sr.ErdosRenyi(density=0.4), backend=library)
+        layers = mlp if isinstance(mlp, tuple) else (sr.ReLU(20),)
+        wiring = sr.ErdosRenyi(density=0.4)
+        model = sr.MLP(12, *layers, sr.Softmax(3), wiring=wiring, gates=layers is mlp, backend=library)
         algorithm = algorithm or sr.Backprop()
     else:
         X, y = stripes(n_samples), None
-        model = sr.RBM(sr.Bernoulli(16), sr.Bernoulli(20), wiring=sr.ErdosRenyi(density=0.4), backend=library)
+        wiring, gates = sr.ErdosRenyi(density=0.4), "polarization(1e-2)" in str(settings)
+        model = sr.RBM(sr.Bernoulli(16), sr.Bernoulli(20), wiring=wiring, gates=gates, backend=library)
         algorithm = algorithm or sr.CD()
     return sr.train(model, X, algorithm, y=y, batch_size=20, validation=(X, y), **{"epochs": 3} | settings)
 
@@ -136,6 +139,8 @@ RULES = [
         "mlp": True,
         "optimizer": sr.SGD(sr.Linear(0.1, 0.01, 10), momentum=0.9),
     },  # every step has rates of its own, at first
+    {"mlp": (sr.AllReLU(20, slope=-0.6), sr.SReLU(15)), "algorithm": sr.Backprop(dropout=0.3, input_dropout=0.1)},
+    {"algorithm": sr.CD(k=2), "regularization": "polarization(1e-2)", "optimizer": sr.Adam()},
 ]
 
 

@@ -59,6 +59,27 @@ def test_gate_changes_values_in_place(backend, dtype):
 
 
 @DTYPES
+@pytest.mark.parametrize("slope", [0.3, -0.6])
+def test_gates_of_leaky_units(backend, dtype, slope):
+    z, values = normal((3, 17), dtype), normal((3, 17), dtype, 1)
+    expected = values.astype(float) * np.where(z > 0, 1, slope)
+    hosted(backend, dtype).gate("relu", z, values, slope)
+    assert_allclose(values, expected, **ACCURACY[dtype])
+
+
+@DTYPES
+def test_activations_in_place(backend, dtype):
+    library, z = hosted(backend, dtype), 3 * normal((3, 17), dtype)
+    for name, function in ACTIVATIONS.items():
+        values = z.copy()
+        assert library.activate(name, values) is values
+        assert_allclose(values, function(z.astype(float)), **ACCURACY[dtype])
+    for slope in (0.3, -0.6):
+        expected = np.where(z > 0, z, slope * z.astype(float))
+        assert_allclose(library.activate("relu", z.copy(), slope), expected, **ACCURACY[dtype])
+
+
+@DTYPES
 def test_squared_error_and_scaled_sums(backend, dtype):
     library = hosted(backend, dtype)
     a, b = normal((30, 128), dtype), normal((30, 128), dtype, 1)

@@ -69,6 +69,23 @@ def test_gates_multiply_by_the_derivative(backend, n_pre, n_post, count, n, dtyp
 
 
 @cases
+@pytest.mark.parametrize("slope", [0.1, 1.5, -0.6])
+def test_slopes_of_leaky_units(backend, slope, n_pre, n_post, count, n, dtype):
+    """Forth, and back by the total input; where the slope is above 0 also by the activity."""
+    connections, x, y = problem(backend, n_pre, n_post, count, n, dtype)
+    dense, library = connections.to_dense().astype(float), hosted(connections.backend)
+    total = dense @ x.astype(float)
+    found = library.spmm(connections, connections.weight, x, nothing(n_post, n, dtype), None, "relu", slope=slope)
+    assert_allclose(found, np.where(total > 0, total, slope * total), **TOLERANCE[dtype])
+    z = np.random.default_rng(2).normal(size=(n_pre, n)).astype(dtype)
+    back = (dense.T @ y.astype(float)) * np.where(z > 0, 1, slope)
+    for seen in (z, np.where(z > 0, z, slope * z).astype(dtype))[: 1 + (slope > 0)]:
+        gate = Gate("relu", seen, slope)
+        found = library.spmm_t(connections, connections.weight, y, nothing(n_pre, n, dtype), gate=gate)
+        assert_allclose(found, back, **TOLERANCE[dtype])
+
+
+@cases
 @pytest.mark.parametrize("way", ["spmm", "spmm_t"])
 def test_a_fused_sample_is_the_draw_of_the_mean(backend, way, n_pre, n_post, count, n, dtype):
     connections, x, y = problem(backend, n_pre, n_post, count, n, dtype)

@@ -37,6 +37,13 @@ def test_digits_are_learnt(digits, solver):
     assert classifier.connections_[0].nnz == 11 * (64 + 100)
 
 
+@pytest.mark.parametrize(("activation", "slopes"), [("all_relu(0.6)", [-0.6, 0.6]), ("leaky_relu(0.2)", [0.2, 0.2])])
+def test_activations_by_the_text_of_a_unit(friedman, activation, slopes):
+    X, y = friedman
+    regressor = sr.SparseMLPRegressor((9, 8), activation, max_iter=2, random_state=0).fit(X, y)
+    assert [units.slope for units in regressor.model_.units[1:-1]] == slopes
+
+
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
 def test_regression(friedman, activation):
     X, X_test, y, y_test = train_test_split(*friedman, random_state=0)
@@ -224,7 +231,8 @@ def test_callbacks_and_progress(digits, capsys):
     [
         ({"epsilon": 5, "density": 0.1}, r"epsilon=5 and density=0.1 contradict each other"),
         ({"epsilon": 50}, r"epsilon=50 asks for 3,800 connections"),
-        ({"activation": "sigmoid"}, r"unknown activation 'sigmoid'; known: identity, logistic, tanh, relu"),
+        ({"activation": None}, "cannot read 'None.*' as unit"),
+        ({"activation": "swish"}, r"unknown unit 'swish'; known: all_relu, "),
         ({"solver": "lbfgs"}, r"unknown solver 'lbfgs'; known: sgd, adam"),
         ({"batch_size": "all"}, r"batch_size='all' is not possible"),
         ({"batch_size": 0}, r"batch_size=0 is not possible"),

@@ -3,15 +3,29 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from problems import host, hosted, wired
+from problems import activity, finite_differences, host, hosted, wired
 
-from sparserbm import Bernoulli, Gaussian, Identity, ReLU, Sigmoid, Softmax, Tanh
-from sparserbm.backends import get_backend
-from sparserbm.network.units import Units
+from sparserbm import (
+    MLP,
+    AllReLU,
+    Bernoulli,
+    Gaussian,
+    Identity,
+    LeakyReLU,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    SReLU,
+    Tanh,
+)
+from sparserbm.backends import Workspace, get_backend
+from sparserbm.network.slots import Slots
+from sparserbm.network.units import Units, hidden_layers, units_from
+from sparserbm.registry import parse, to_text
 from sparserbm.rng import DrawKey
 
 KEY = DrawKey(5, 6, 7, 8)
-ELEMENTWISE = (Bernoulli(1), Gaussian(1), ReLU(1), Sigmoid(1), Tanh(1), Identity(1))
+ELEMENTWISE = (Bernoulli(1), Gaussian(1), ReLU(1), LeakyReLU(1, slope=0.3), Sigmoid(1), Tanh(1), Identity(1))
 Z = np.array([[-3.0, -1.2, -0.4, 0.3, 0.9, 2.5]])
 
 
@@ -19,7 +33,9 @@ def mean(backend, units, z):
     """The mean at total inputs z, through one connection of weight 1."""
     line = wired(backend, 1, 1, 1)
     line.slots["weight"] = np.ones(1)
-    return hosted(line.backend).spmm(line, line.weight, z, np.empty_like(z), activation=units.activation)
+    return hosted(line.backend).spmm(
+        line, line.weight, z, np.empty_like(z), activation=units.activation, slope=units.slope
+    )
 
 
 def log_partition(library, units, z):
@@ -30,8 +46,98 @@ def log_partition(library, units, z):
 def test_the_derivative_is_the_slope_of_the_mean(backend, units):
     step = 1e-6
     slope = (mean(backend, units, Z + step) - mean(backend, units, Z - step)) / (2 * step)
-    gated = hosted(backend, "float64").gate(units.activation, mean(backend, units, Z), np.ones_like(Z))
+    gated = hosted(backend, "float64").gate(units.activation, mean(backend, units, Z), np.ones_like(Z), units.slope)
     assert_allclose(gated, slope, rtol=1e-6, atol=1e-9)
+
+
+# -- on their own: activity and way back of one layer --------------------------------------------------------------------
+
+
+def layer(backend, units, dtype="float64", n=400):
+    """Slots of these units, with values of their own, and total inputs (n_units, n)."""
+    library, random = get_backend(backend, dtype), np.random.default_rng(4)
+    slots = Slots(library, units.n)
+    slots["bias"] = np.zeros(units.n)
+    for name in units.own:
+        slots[name] = random.normal(0.3, 0.6, units.n)
+    return library, slots, library.asarray(random.normal(size=(units.n, n)))
+
+
+ALONE = [ReLU(7), Tanh(7), LeakyReLU(7, slope=0.2), AllReLU(7, slope=-0.6), SReLU(7)]
+alone = pytest.mark.parametrize("units", ALONE, ids=lambda units: type(units).__name__)
+
+
+@alone
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_activities_are_those_of_the_definition(backend, units, dtype):
+    library, slots, total = layer(backend, units, dtype)
+    before, out = host(total).copy(), library.empty(total.shape)
+    units.activate(library, slots, total, out, Workspace(library))
+    exact = activity(units, {name: array[:, None].astype(float) for name, array in slots.to_numpy().items()}, before)
+    assert_allclose(host(out), exact, rtol=1e-5 if dtype == "float32" else 1e-12, atol=1e-6)
+    assert np.array_equal(host(total), before)
+
+
+@alone
+def test_the_way_back_gives_the_slopes_of_the_activity(backend, units):
+    library, slots, total = layer(backend, units)
+    arrays, coefficients = Workspace(library), np.random.default_rng(5).normal(size=total.shape)
+    factors = library.asarray(coefficients)
+
+    def loss():  # the mean over the samples of a weighted sum of activities
+        out = library.empty(total.shape)
+        units.activate(library, slots, total, out, arrays)
+        return float((host(out) * coefficients).sum() / total.shape[1])
+
+    out, delta = library.empty(total.shape), factors.copy()
+    units.activate(library, slots, total, out, arrays)
+    gradients = units.back(library, slots, out if units.fused else total, delta, arrays)
+    slopes = finite_differences(total.reshape(-1)[:300], loss)
+    assert_allclose(host(delta).ravel()[:300] / total.shape[1], slopes, rtol=1e-5, atol=1e-9)
+    assert set(gradients) == set(units.own)
+    for name, gradient in gradients.items():
+        assert_allclose(host(gradient), finite_differences(slots[name], loss), rtol=1e-5, atol=1e-9)
+
+
+def test_srelu_units_begin_as_a_relu(backend):
+    mlp = MLP(6, SReLU(5), Softmax(3), wiring="dense", backend=backend)
+    twin = MLP(6, ReLU(5), Softmax(3), wiring="dense", backend=backend)
+    assert {name: host(mlp.biases[0][name]).tolist() for name in mlp.biases[0]} == {
+        "bias": [0.0] * 5,
+        "t_left": [0.0] * 5,
+        "a_left": [0.0] * 5,
+        "t_right": [1.0] * 5,
+        "a_right": [1.0] * 5,
+    }
+    X = np.random.default_rng(0).normal(size=(20, 6))
+    assert_allclose(mlp.predict(X), twin.predict(X), rtol=1e-6)
+
+
+def test_slopes_below_0_need_the_total_input():
+    assert [LeakyReLU(3, slope=slope).fused for slope in (0.0, 0.5, 2.0, -0.1)] == [True, True, True, False]
+    assert not SReLU(3).fused
+    for units in (LeakyReLU(3, slope=-0.1), SReLU(3), "all_relu(3, slope=-0.6)"):
+        with pytest.raises(ValueError, match=r"\(n=3.*\) can only be a hidden layer; use other units for the output"):
+            MLP(4, units, backend="reference")
+    for slope in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="is not possible for LeakyReLU; use a finite number"):
+            LeakyReLU(3, slope=slope)
+
+
+def test_units_by_text():
+    assert parse("unit", "leaky_relu(5)") == LeakyReLU(5, slope=0.01)
+    assert parse("unit", "all_relu(5, -0.75)") == AllReLU(5, slope=-0.75)
+    for units in (LeakyReLU(5, slope=0.2), AllReLU(5, slope=-0.6), SReLU(5)):
+        assert parse("unit", to_text(units)) == units
+    assert units_from("gaussian(sigma=0.5)", 4) == Gaussian(4, sigma=0.5)
+    assert units_from(" leaky_relu(0.2)", 4) == LeakyReLU(4, slope=0.2)
+
+
+def test_slopes_of_all_relu_change_sign_from_layer_to_layer():
+    assert hidden_layers("all_relu(0.6)", (9, 8, 7)) == [AllReLU(9, -0.6), AllReLU(8, 0.6), AllReLU(7, -0.6)]
+    assert hidden_layers("all_relu", (9,)) == [AllReLU(9, -0.6)]
+    assert hidden_layers("leaky_relu(0.6)", (9, 8)) == [LeakyReLU(9, 0.6), LeakyReLU(8, 0.6)]
+    assert hidden_layers("tanh", (9, 8)) == [Tanh(9), Tanh(8)]
 
 
 @pytest.mark.parametrize("units", [Bernoulli(1), Gaussian(1), Gaussian(1, sigma=0.6)])
@@ -107,7 +213,7 @@ def test_bernoulli_units_want_the_unit_interval():
         Bernoulli(3).check_data(-0.5, 255.0)
 
 
-@pytest.mark.parametrize("kind", [ReLU, Sigmoid, Tanh, Identity, Softmax])
+@pytest.mark.parametrize("kind", [ReLU, LeakyReLU, SReLU, Sigmoid, Tanh, Identity, Softmax])
 def test_units_without_a_distribution_say_so(backend, kind):
     units, library = kind(2), get_backend(backend, "float64")
     assert not units.stochastic

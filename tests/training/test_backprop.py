@@ -5,8 +5,23 @@ import pytest
 from numpy.testing import assert_allclose
 from problems import blobs, dense_forward, dense_loss, finite_differences, gradient, host, hosted, tiny_mlp, tiny_rbm
 
-from sparserbm import CD, Backprop, Bernoulli, CrossEntropy, Identity, ReLU, Sigmoid, Softmax, SquaredError, Tanh
+from sparserbm import (
+    CD,
+    AllReLU,
+    Backprop,
+    Bernoulli,
+    CrossEntropy,
+    Identity,
+    LeakyReLU,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    SquaredError,
+    SReLU,
+    Tanh,
+)
 from sparserbm.data.batches import Batch
+from sparserbm.registry import parse, to_text
 from sparserbm.rng import Streams
 
 DRAWS = Streams(0).draws("activities", 0)
@@ -20,41 +35,115 @@ NETWORKS = [
     ("mse", (ReLU(5), Sigmoid(3))),
     ("mse", (Sigmoid(5), Tanh(3))),
     ("mse", (Tanh(5), ReLU(3))),
+    ("cross_entropy", (LeakyReLU(5, slope=0.2), Softmax(3))),
+    ("cross_entropy", (AllReLU(5, slope=-0.6), AllReLU(4, slope=0.6), Softmax(3))),
+    ("cross_entropy", (SReLU(5), SReLU(4), Softmax(3))),
+    ("mse", (Tanh(5), LeakyReLU(3, slope=0.2))),
 ]
 networks = pytest.mark.parametrize(
     ("loss", "layers"), NETWORKS, ids=lambda value: value if isinstance(value, str) else type(value[-1]).__name__
 )
 
 
-def problem(backend, layers, n=17, density=0.5, dtype="float64"):
+def problem(backend, layers, n=17, density=0.5, dtype="float64", gates=False):
     """A network and data; targets are class numbers for Softmax, numbers of [0, 1] otherwise."""
-    mlp = tiny_mlp(backend, 6, *layers, density=density, dtype=dtype)
+    mlp = tiny_mlp(backend, 6, *layers, density=density, dtype=dtype, gates=gates)
     X, labels = blobs(n)
     y = labels if isinstance(layers[-1], Softmax) else np.random.default_rng(1).random((n, 3))
     return mlp, X, y
 
 
-def signals(mlp, X, y, loss):
-    library, rule = mlp.backend, Backprop(loss)
+def signals(mlp, X, y, loss, draws=DRAWS, **settings):
+    library, rule = mlp.backend, Backprop(loss, **settings)
     y = rule.check(mlp, y)
     x = library.asarray(np.ascontiguousarray(X.T))
     target = library.asarray(y if y.ndim == 1 else np.ascontiguousarray(y.T))
-    return rule.start(mlp, X, len(X)).signals(mlp, Batch(x, target, 0), DRAWS)
+    return rule.start(mlp, X, len(X)).signals(mlp, Batch(x, target, 0), draws)
 
 
-@networks
-@pytest.mark.parametrize("density", [0.5, 1.0])
-def test_gradients_are_finite_differences_of_the_loss(backend, loss, layers, density):
-    mlp, X, y = problem(backend, layers, density=density)
-    found = signals(mlp, X, y, loss)
+def check_gradients(mlp, found, loss):
+    """All that `found` says is the slope of ``loss()``; returns the names of the units' further slots."""
     for layer, coactivity in zip(mlp.connections, found.coactivity):
-        slopes = finite_differences(layer.weight, lambda: dense_loss(mlp, X, y, loss))
+        slopes = finite_differences(layer.weight, loss)
         assert_allclose(gradient(coactivity, layer), slopes, rtol=1e-5, atol=1e-8)
     for slots, terms in zip(mlp.biases, found.biases):
         means = [(sign / activity.shape[1], activity) for sign, activity in terms]
         sums = hosted(mlp.backend).row_sums(means, np.full(len(slots), np.nan))
-        slopes = finite_differences(slots["bias"], lambda: dense_loss(mlp, X, y, loss))
-        assert_allclose(sums, slopes, rtol=1e-5, atol=1e-8)
+        assert_allclose(sums, finite_differences(slots["bias"], loss), rtol=1e-5, atol=1e-8)
+    for number, name, slope in found.others:
+        assert_allclose(host(slope), finite_differences(mlp.biases[number][name], loss), rtol=1e-5, atol=1e-8)
+    return [(number, name) for number, name, _ in found.others]
+
+
+@networks
+@pytest.mark.parametrize(("density", "gates"), [(0.5, False), (1.0, False), (0.5, True)])
+def test_gradients_are_finite_differences_of_the_loss(backend, loss, layers, density, gates):
+    mlp, X, y = problem(backend, layers, density=density, gates=gates)
+    named = check_gradients(mlp, signals(mlp, X, y, loss), lambda: dense_loss(mlp, X, y, loss))
+    hidden = enumerate(layers[:-1])
+    assert sorted(named) == sorted((k, name) for k, units in hidden for name in (*units.own, *["gate"] * gates))
+
+
+# -- dropout ---------------------------------------------------------------------------------------------------------
+
+RATES = {"input_dropout": 0.2, "dropout": (0.3, 0.6)}
+
+
+def masks_of(mlp, n, *rates, dtype="float64"):
+    """What dropout leaves, by the first draws of the step; (n_units, n) each."""
+    library, draws, masks = hosted("reference", dtype), Streams(0).draws("activities", 0), []
+    for units, rate in zip(mlp.units, rates):
+        kept = np.full((units.n, n), 1 - rate, dtype)
+        masks.append(library.bernoulli(draws.next(), kept, kept) / (1 - rate))
+    return masks
+
+
+@pytest.mark.parametrize("gates", [False, True])
+@pytest.mark.parametrize("layers", [(ReLU(7), Tanh(5)), (AllReLU(7, slope=-0.6), SReLU(5))], ids=["plain", "special"])
+def test_gradients_with_dropout_are_those_of_the_masked_network(backend, layers, gates):
+    mlp, X, y = problem(backend, (*layers, Softmax(3)), gates=gates, density=0.8)
+    masks = [mask.T for mask in masks_of(mlp, 17, 0.2, 0.3, 0.6)]
+    found = signals(mlp, X, y, "cross_entropy", Streams(0).draws("activities", 0), **RATES)
+    check_gradients(mlp, found, lambda: dense_loss(mlp, X, y, "cross_entropy", masks))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_dropout_silences_the_same_units_on_every_backend(backend, dtype):
+    mlp, X, y = problem(backend, (Sigmoid(50), Sigmoid(40), Softmax(3)), n=300, dtype=dtype)
+    found = signals(mlp, X + 0.1, y, "cross_entropy", Streams(0).draws("activities", 0), **RATES)
+    for coactivity, mask in zip(found.coactivity, masks_of(mlp, 300, 0.2, 0.3, 0.6, dtype=dtype)):
+        assert np.array_equal(host(coactivity.pairs[0].pre) != 0, mask != 0)
+
+
+def test_dropout_keeps_the_expected_activity(backend):
+    mlp, X, y = problem(backend, (Sigmoid(40), Softmax(3)))
+    X, y = np.repeat(X[:1], 16_000, axis=0), np.repeat(y[:1], 16_000)
+    whole, part = (signals(mlp, X, y, "cross_entropy", dropout=rate).coactivity[1].pairs[0].pre for rate in (0.0, 0.3))
+    expected = host(whole)[:, 0]
+    deviation = expected * np.sqrt(0.3 / 0.7 / 16_000)
+    assert np.abs((host(part).mean(axis=1) - expected) / deviation).max() < 4.5
+    values = np.unique(np.round(host(part) / expected[:, None], 10))
+    assert values == pytest.approx([0.0, 1 / 0.7])
+
+
+def test_evaluation_knows_no_dropout(backend):
+    mlp, X, y = problem(backend, (ReLU(5), Softmax(3)))
+    plain, rule = Backprop().start(mlp, X, 10), Backprop(dropout=0.5, input_dropout=0.5)
+    assert rule.start(mlp, X, 10).evaluate(mlp, X, y) == plain.evaluate(mlp, X, y)
+
+
+def test_rates_of_dropout():
+    assert Backprop(dropout=[0.1, 0.2]).rates(4) == [0.0, 0.1, 0.2]
+    assert Backprop(dropout=0.1, input_dropout=0.3).rates(4) == [0.3, 0.1, 0.1]
+    assert parse("algorithm", "backprop(dropout=0.3)") == Backprop(dropout=0.3)
+    several = Backprop("mse", dropout=(0.1, 0.2))
+    assert parse("algorithm", to_text(several)) == several
+    for wrong in (1.0, -0.1, "half", True, (0.1, 2)):
+        with pytest.raises(ValueError, match=r"a dropout of .* is not possible; use a number in \[0, 1\)"):
+            Backprop(dropout=wrong)
+    mlp, _, y = problem("reference", (ReLU(5), Softmax(3)))
+    with pytest.raises(ValueError, match=r"dropout=\(0.1, 0.2\) has 2 rates for 1 hidden layers"):
+        Backprop(dropout=(0.1, 0.2)).check(mlp, y)
 
 
 @networks

@@ -75,6 +75,33 @@ def test_gradients_are_expectations_over_all_states(backend, rule):
         assert_allclose(sampled, exact, atol=1.5 * ERROR)
 
 
+@pytest.mark.parametrize("rule", [CD(k=2), CD(positive="sample", negative="sample"), CD(k=2, persistent=True)])
+def test_gradients_of_gates(backend, rule):
+    """With weights times gates in the place of weights: of each gate, the sum over its weights."""
+    rbm, start = tiny_rbm(backend, scale=2.5, gates=True), np.array([1.0, 0.0, 1.0, 1.0])
+    rbm.step = 1
+    weight, visible, hidden, found = gradients(rbm, rule, np.tile(start, (N_CHAINS, 1)))
+    exact, *biases = expected(rbm, start, rule)
+    gate = np.repeat(host(rbm.gate), 4)  # of every connection
+    assert_allclose(weight, gate * exact, atol=1.5 * ERROR)
+    for sampled, bias in zip((visible, hidden), biases):
+        assert_allclose(sampled, bias, atol=1.5 * ERROR)
+    ((number, name, slope),) = found.others
+    assert (number, name) == (1, "gate")
+    weights = host(rbm.matrix.weight).reshape(3, 4)
+    error = 1.5 * ERROR * np.abs(weights).sum(axis=1).max()
+    assert_allclose(host(slope), (exact.reshape(3, 4) * weights).sum(axis=1), atol=error)
+
+
+def test_gates_follow_the_slope_of_the_likelihood(backend):
+    rbm = tiny_rbm(backend, 4, 3, density=0.8, scale=0.7, gates=True)
+    rbm.step = 1
+    data = np.tile(stripes(8, side=2), (2500, 1))
+    *_, found = gradients(rbm, CD(k=30, negative="sample"), data)
+    slopes = finite_differences(rbm.gate, lambda: exact_loss(rbm, data))
+    assert_allclose(host(found.others[0][2]), slopes, atol=5 * 1.0 / np.sqrt(20_000))
+
+
 def test_with_certain_hidden_states_nothing_is_left_to_chance(backend):
     """Hidden units held at 0 or 1: positive minus negative phase of CD-1, exactly."""
     rbm = tiny_rbm(backend, 6, 3, density=0.6)
