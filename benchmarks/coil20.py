@@ -1,4 +1,4 @@
-"""SET-RBM on COIL-20: test reconstruction error against the published code's, with evolution (SET) and without (FixProb).
+"""SET-RBM on COIL-20: test error against the published code, with evolution (SET) and without (FixProb).
 
     python benchmarks/coil20.py --data COIL20.mat
 
