@@ -44,7 +44,7 @@ _PUBLIC = {
         ),
     ),
     "sparserbm.recipes": ("Recipe",),
-    "sparserbm.presets": ("preset", "presets"),
+    "sparserbm.presets": ("preset", "known_presets"),
     "sparserbm.studies": ("study",),
     "sparserbm.estimators": ("SparseRBM", "SparseMLPClassifier", "SparseMLPRegressor"),
 }

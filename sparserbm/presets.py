@@ -41,7 +41,7 @@ def preset(name: str, **changes: Any) -> Recipe:
     return dataclasses.replace(parse("preset", name), **changes)
 
 
-def presets() -> dict[str, str]:
+def known_presets() -> dict[str, str]:
     """Names of all presets, each with what it says of itself."""
     return {name: (rule_class("preset", name).__doc__ or "").strip() for name in known("preset")}
 
@@ -110,11 +110,12 @@ def synapses() -> Recipe:
     We differ: weights of exactly 0 can be dropped (there they stay for ever, since it asks for > 0 and < 0), and
     absent places are drawn uniformly (there a third of them is never drawn)."""
     return dataclasses.replace(
-        evolnet(), optimizer="sgd(0.01, momentum=0.9)", evolution=_EVERY_EPOCH, l2=2e-4, batch_size=512
+        evolnet(),
+        optimizer="sgd(0.01, momentum=0.9)",
+        evolution="set(zeta=0.3, allow_return=False)",
+        l2=2e-4,
+        batch_size=512,
     )
-
-
-_EVERY_EPOCH = "set(zeta=0.3, allow_return=False)"
 
 
 @register("preset", "evolnet")

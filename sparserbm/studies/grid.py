@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from sparserbm.evolution import Evolution
+from sparserbm.presets import preset
 from sparserbm.recipes import ALGORITHMS, MODELS, Recipe
 from sparserbm.registry import parse, to_text
 from sparserbm.training.checks import check_counts, check_data, check_stopping, check_strengths, validation_data
@@ -26,18 +27,7 @@ from sparserbm.training.config import Rules
 from sparserbm.training.zone import active_zone
 
 # The regularization study's network, on data coded as there; see docs/studies.md for what follows its code.
-STUDY_MLP = Recipe(
-    model="mlp",
-    scale="standard",
-    hidden=(512, 128),
-    epsilon=11,
-    weights=("he_dense", "he_dense", "uniform_dense"),
-    biases=("he_dense", "he_dense", "uniform_dense"),
-    optimizer="sgd(0.01, momentum=0.5)",
-    evolution="set(zeta=0.3, allow_return=False)",
-    penalise_biases=True,
-    batch_size=128,
-)
+STUDY_MLP = preset("evolnet", evolution="set(zeta=0.3, allow_return=False)", epochs=Recipe.epochs)
 STUDY_RBM = Recipe(model="rbm", hidden=(500,), epsilon=11)
 
 # Settings by data set: what differs from the two recipes above. Digits are few: evolution counts steps there.
