@@ -79,6 +79,7 @@ def table(name: str, runs: list[dict[str, Any]]) -> str:
 
 def picture(cells: dict[str, Any]) -> None:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     axes = figure.subplots()
@@ -88,6 +89,8 @@ def picture(cells: dict[str, Any]) -> None:
         axes.plot(EPOCHS, PUBLISHED[name], "o", color=color, mfc="white", label=f"{name}, published")
     axes.set(xscale="symlog", yscale="log", xlabel="epoch", ylabel="test reconstruction error (mean square)")
     axes.set_yticks([0.01, 0.02, 0.03, 0.05, 0.1], ["0.01", "0.02", "0.03", "0.05", "0.1"])
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_xticks([0, 1, 10, 100, 1000], ["0", "1", "10", "100", "1000"])
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(FIGURE, dpi=130)
