@@ -157,7 +157,7 @@ def train(
     data_sets = X, y, validation
     watching: list[Callback] = [*callbacks, *([Progress(last)] if progress else [])]
     with memory_explained(lambda: _needs(config, rules, X, validation), model.backend, writer.folder):
-        return _run(model, data_sets, rules, settings | {"last": last, "start": start}, writer, state, watching)
+        return _run(model, data_sets, rules, settings, writer, (start, last), state, watching)
 
 
 def resume(
@@ -210,7 +210,7 @@ def resume(
         writer.run.config["training"]["epochs"] = max(epochs, model.epoch)
         writer.write_config()
         watching: list[Callback] = [*callbacks, *([Progress(epochs)] if progress else [])]
-        return _run(model, (X, y, validation), rules, settings | {"last": epochs} | extra, writer, state, watching)
+        return _run(model, (X, y, validation), rules, settings, writer, (extra["start"], epochs), state, watching)
 
 
 def _run(
@@ -219,19 +219,24 @@ def _run(
     rules: Rules,
     settings: dict[str, Any],
     writer: RunWriter,
+    span: tuple[int, int],
     state: dict[str, np.ndarray],
     callbacks: Sequence[Callback],
 ) -> Run:
-    """Train until epoch ``settings["last"]``; everything that a run holds on the device is made here or later."""
+    """Train with an optimizer that began at step ``span[0]`` until epoch ``span[1]``.
+
+    Everything that a run holds on the device is made here or later.
+    """
+    start, last = span
     X, y, validation = data
     trainer = rules.algorithm.start(model, X, settings["batch_size"])
     trainer.restore(state)
     recorder = Recorder(model.backend, trainer, writer, (X, y), validation, rules, settings["snapshot_every"])
     batches = Batches(model.backend, X, y, settings["batch_size"], model.step)
-    training = Training(model, trainer, batches, rules, recorder, callbacks, settings["shuffle"], settings["start"])
+    training = Training(model, trainer, batches, rules, recorder, callbacks, settings["shuffle"], start)
     if not writer.run.metrics:
         recorder.epoch(model, whole=True)
-    return run(training, settings["last"])
+    return run(training, last)
 
 
 def _needs(config: dict[str, Any], rules: Rules, X: Any, validation: Any) -> Estimate:
