@@ -3,27 +3,29 @@
     python benchmarks/questions.py --out questions [--only coding,l1] [--seeds 3] [--jobs 2]
 
 Every cell changes one thing of the study's network (784-512-128-10, epsilon 11, SET after every epoch). Runs that are
-finished in the folder of --out are not trained again. MNIST comes from the folder in SPARSERBM_DATA. Writes
-results/questions.json and prints the tables of docs/questions.md.
+finished in the folder of --out are not trained again. MNIST comes from the folder in SPARSERBM_DATA. Adds its answers
+to results/questions.json and prints their tables.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
-from machine import machine, write
+from machine import RESULTS, machine, write
 from scipy import stats
 
 from sparserbm.runs import load_run
 from sparserbm.studies import STUDY_MLP
 from sparserbm.training import DivergenceError
 
+RESULT = RESULTS / "questions.json"
 STEPS = 469  # of an epoch of 60,000 samples in batches of 128
 SET = "set(zeta=0.3, allow_return=False)"
 EVOLVED = "evolution(zeta=0.3, allow_return=False, {})"
@@ -83,15 +85,18 @@ def main() -> None:
     parser.add_argument("--only", help="questions, with commas between them")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--trained-at", help="commit of runs that were trained before, for the record")
     options = parser.parse_args()
     names = options.only.split(",") if options.only else list(CELLS)
     wanted = [(question, cell, seed) for question in names for cell in CELLS[question] for seed in range(options.seeds)]
     folders = {folder_of(options.out, *one): one for one in wanted}  # cells of two questions may be one and the same
     Parallel(n_jobs=options.jobs)(delayed(train)(Path(folder), *one) for folder, one in folders.items())
     found = {question: answer(question, options.out, options.seeds) for question in names}
-    if not options.only:
-        path = write("questions", {"machine": machine(), "seeds": options.seeds, "questions": found})
-        print(f"written to {path}")
+    earlier = json.loads(RESULT.read_text())["questions"] if RESULT.is_file() else {}
+    trained_at = options.trained_at or machine()["commit"]
+    answers = {question: {"trained_at": trained_at, "cells": cells} for question, cells in found.items()}
+    path = write("questions", {"machine": machine(), "seeds": options.seeds, "questions": earlier | answers})
+    print(f"written to {path}")
     for question, cells in found.items():
         print(f"\n## {question}\n\n" + table(cells))
 
