@@ -321,7 +321,7 @@ class CupyBackend(Backend):
 
 
 class _Graph(Recording):
-    """Work recorded as a CUDA graph: one launch instead of dozens.
+    """Work recorded as a CUDA graph: one launch instead of one for every kernel.
 
     Arrays that are made on the way live in a pool of their own, since every replay writes to the same places. The step
     of a draw is that of the recording plus a clock on the device, which the graph itself moves on.
