@@ -4,7 +4,7 @@
 
 Every cell changes one thing of the study's network (784-512-128-10, epsilon 11, SET after every epoch). Runs that are
 finished in the folder of --out are not trained again. MNIST comes from the folder in SPARSERBM_DATA. Adds its answers
-to results/questions.json and prints their tables.
+to results/questions.json, prints their tables and draws docs/images/question_<name>.png.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from sparserbm.studies import STUDY_MLP
 from sparserbm.training import DivergenceError
 
 RESULT = RESULTS / "questions.json"
+IMAGES = RESULTS.parents[1] / "docs" / "images"
 STEPS = 469  # of an epoch of 60,000 samples in batches of 128
 SET = "set(zeta=0.3, allow_return=False)"
 EVOLVED = "evolution(zeta=0.3, allow_return=False, {})"
@@ -99,6 +100,7 @@ def main() -> None:
     print(f"written to {path}")
     for question, cells in found.items():
         print(f"\n## {question}\n\n" + table(cells))
+        picture(question, options.out, options.seeds)
 
 
 def recipe_of(question: str, cell: str, seed: int) -> Any:
@@ -175,6 +177,31 @@ def table(cells: dict[str, Any]) -> str:
         ]
         lines.append(f"| {cell} | {' | '.join(shown)} |")
     return "\n".join(lines)
+
+
+def picture(question: str, out: str, seeds: int) -> None:
+    """Topology and test loss over the epochs, one colour a cell: mean, and the range of the seeds."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.2, 3.6), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for color, (cell, changes) in zip(("#0072b2", "#d55e00", "#009e73", "#cc79a7"), CELLS[question].items()):
+        runs = [load_run(folder_of(out, question, cell, seed)).metrics for seed in range(seeds)]
+        runs = [metrics for metrics in runs if len(metrics) == changes["epochs"] + 1]
+        for axes, name in zip(panels, ("learning_z", "validation_loss")):
+            curves = np.array([[line[name] for line in metrics[1:]] for metrics in runs])
+            epochs = np.arange(1, curves.shape[1] + 1)
+            axes.fill_between(epochs, curves.min(axis=0), curves.max(axis=0), color=color, alpha=0.2, lw=0)
+            axes.plot(epochs, curves.mean(axis=0), color=color, lw=1.5, label=cell)
+    panels[0].axhspan(-3, 3, color="0.92", zorder=0)
+    panels[0].set(xlabel="epoch", ylabel="z of the topology (grey: none)")
+    panels[1].set(xlabel="epoch", ylabel="test loss", yscale="log")
+    panels[1].set_yticks([0.07, 0.1, 0.2, 0.4], ["0.07", "0.1", "0.2", "0.4"])
+    panels[1].set_yticks([], [], minor=True)
+    panels[1].legend(frameon=False)
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(IMAGES / f"question_{question}.png", dpi=120)
 
 
 def mean(values: list[float], form: str) -> str:
