@@ -79,15 +79,15 @@ def main() -> None:
         },
     )
     print("\n".join(lines(cells)))
-    if usual:
-        picture([run for found in done for run in found.runs if run.config["study"]["seed"] == 0])
+    runs = [run for found in done for run in found.runs if run.config["study"]["seed"] == 0]
+    picture(runs, FIGURE if usual else FIGURE.with_stem(f"{FIGURE.stem}_{options.epochs}"))
     say(f"written to {path}")
 
 
-def picture(runs: list[Any]) -> None:
-    """The figure of the README: both zones over the epochs, first seed of each cell."""
-    FIGURE.parent.mkdir(exist_ok=True)
-    plot("zone-density", runs, FIGURE)
+def picture(runs: list[Any], path: Path) -> None:
+    """Both zones over the epochs, first seed of each cell."""
+    path.parent.mkdir(exist_ok=True)
+    plot("zone-density", runs, path)
 
 
 def say(line: str) -> None:
