@@ -12,18 +12,34 @@ __version__ = "0.1.0"
 
 # Module -> the public names it defines; reading order.
 _PUBLIC = {
-    "sparserbm.schedules": ("Constant", "Linear", "Cosine", "Cubic", "Power", "Steps", "Every", "Chance", "Window"),
+    "sparserbm.schedules": (
+        "Constant",
+        "Linear",
+        "Cosine",
+        "Cubic",
+        "Power",
+        "Steps",
+        "Rounded",
+        "Every",
+        "Chance",
+        "Window",
+    ),
     "sparserbm.runs": ("Run", "load_run"),
-    "sparserbm.data": ("Dataset", "load_dataset"),
+    "sparserbm.data": ("Dataset", "load_dataset", "binarise", "BatchSource"),
     "sparserbm.network.units": (
-        *("Bernoulli", "Gaussian", "ReLU", "LeakyReLU", "AllReLU", "SReLU", "Sigmoid", "Tanh", "Identity", "Softmax"),
+        *("Bernoulli", "Gaussian", "TruncatedGaussian", "Potts", "Mixed"),
+        *("ReLU", "LeakyReLU", "AllReLU", "SReLU", "Sigmoid", "Tanh", "Identity", "Softmax"),
     ),
     "sparserbm.network.wiring": ("ErdosRenyi", "ERK", "Dense", "FixedFanIn", "FromScipy"),
     "sparserbm.network.weights": ("Normal", "HeSparse", "HeDense", "UniformDense", "Zero"),
     "sparserbm.models.rbm": ("RBM",),
     "sparserbm.models.mlp": ("MLP",),
+    "sparserbm.models.stack": ("Stack", "transposed", "variational_bound"),
     "sparserbm.models.gates": ("fold_gates",),
-    "sparserbm.models.likelihood": ("log_partition", "log_likelihood", "pseudo_likelihood"),
+    "sparserbm.models.likelihood": (
+        *("partition_function", "log_partition", "Partition", "log_likelihood", "mean_log_likelihood", "LogLikelihood"),
+        *("pseudo_likelihood", "free_energy_gap", "LikelihoodWarning"),
+    ),
     "sparserbm.regularization": ("L1", "L2", "ElasticNet", "SetDecay", "MaxNorm", "Polarization"),
     "sparserbm.evolution": (
         *("SET", "Evolution", "core_view"),
@@ -32,7 +48,22 @@ _PUBLIC = {
         *("Fresh", "ZeroBirth", "GradientSign"),
     ),
     "sparserbm.training": (
-        *("train", "resume", "load_model", "CD", "Backprop", "CrossEntropy", "SquaredError", "SGD", "Adam"),
+        *(
+            "train",
+            "resume",
+            "train_stack",
+            "resume_stack",
+            "StackRun",
+            "load_model",
+            "CD",
+            "Sparsity",
+            "Backprop",
+            "CrossEntropy",
+            "SquaredError",
+            "SGD",
+            "Adam",
+        ),
+        *("SumOfSquares", "Masking", "GaussianNoise", "Checkpoint"),
         *(
             "EarlyStopping",
             "DivergenceError",
@@ -44,9 +75,12 @@ _PUBLIC = {
         ),
     ),
     "sparserbm.recipes": ("Recipe",),
+    "sparserbm.evaluation": ("evaluate", "Evaluation"),
     "sparserbm.presets": ("preset", "known_presets"),
     "sparserbm.studies": ("study",),
-    "sparserbm.estimators": ("SparseRBM", "SparseMLPClassifier", "SparseMLPRegressor"),
+    "sparserbm.estimators": (
+        *("SparseRBM", "SparseAutoencoder", "SparseMLPClassifier", "SparseMLPRegressor", "TopologySelector"),
+    ),
 }
 _MODULES = ("registry", "topology", "plotting")
 _WHERE = {name: module for module, names in _PUBLIC.items() for name in names}

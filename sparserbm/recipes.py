@@ -50,9 +50,11 @@ class Recipe:
         Share of the samples held out where the data bring no test set.
     hidden : tuple of int
         Sizes of the hidden layers; an RBM has one.
-    visible, activation : str
-        Unit types of an RBM's visible side (``"bernoulli"``, ``"gaussian"``) and of an MLP's hidden layers (``"relu"``,
-        ``"leaky_relu(0.1)"``, ``"srelu"``; the slopes of ``"all_relu(0.6)"`` change sign from layer to layer).
+    visible, hidden_units, activation : str
+        Unit types of an RBM's visible side (``"bernoulli"``, ``"gaussian(learned=True)"``, ``"potts(states=3)"``,
+        ``"mixed((bernoulli(784), potts(10)))"``) and hidden side (also ``"truncated_gaussian"``), and of an MLP's
+        hidden layers (``"relu"``, ``"leaky_relu(0.1)"``, ``"srelu"``; the slopes of ``"all_relu(0.6)"`` change sign from
+        layer to layer).
     epsilon, density, wiring : float, float, text or tuple of texts, optional
         The first wiring of the hidden layers (``"erk(density=0.1)"``: of the whole network); ``epsilon=11`` if none is
         given.
@@ -79,6 +81,7 @@ class Recipe:
     validation: float = 0.2
     hidden: tuple[int, ...] = (500,)
     visible: str = "bernoulli"
+    hidden_units: str = "bernoulli"
     activation: str = "relu"
     epsilon: float | None = None
     density: float | None = None
@@ -155,7 +158,7 @@ class Recipe:
 
     def _units(self, data: Dataset) -> list[Units]:
         if self.model == "rbm":
-            return [units_from(self.visible, data.n_features), units_from("bernoulli", self.hidden[0])]
+            return [units_from(self.visible, data.n_features), units_from(self.hidden_units, self.hidden[0])]
         if data.y is None:
             raise ValueError(f"an MLP needs labels, and {data.name} has none; train an rbm, or add y to the file")
         layers = hidden_layers(self.activation, self.hidden)
@@ -231,7 +234,7 @@ class Recipe:
 
 
 _TYPES: dict[tuple[type, ...], tuple[str, ...]] = {
-    (str,): ("model", "data", "scale", "visible", "activation", "optimizer", "backend"),
+    (str,): ("model", "data", "scale", "visible", "hidden_units", "activation", "optimizer", "backend"),
     (str, type(None)): ("folder", "algorithm", "early_stopping", "evolution", "zone"),
     (str, tuple, list, type(None)): ("wiring",),
     (int,): ("epochs", "batch_size", "snapshot_every", "seed"),
@@ -265,7 +268,7 @@ def _load(name: str, scale: str, folder: str | None, share: float, shape: tuple[
         data = dataclasses.replace(data, image_shape=(shape[0], shape[1]))
     if data.y is not None:
         classes, y = np.unique(data.y, return_inverse=True)
-        y_test = None if data.y_test is None else _class_numbers(classes, data.y_test, data.name)
+        y_test = None if data.y_test is None else class_numbers(classes, data.y_test, data.name)
         data = dataclasses.replace(data, y=y, y_test=y_test)
     return data
 
@@ -275,7 +278,8 @@ def forget_data() -> None:
     _load.cache_clear()
 
 
-def _class_numbers(classes: np.ndarray, labels: np.ndarray, name: str) -> np.ndarray:
+def class_numbers(classes: np.ndarray, labels: np.ndarray, name: str) -> np.ndarray:
+    """Places of `labels` among the sorted `classes` of training; a label that is none of them is an error."""
     numbers = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
     unknown = np.unique(labels[classes[numbers] != labels])
     if len(unknown):

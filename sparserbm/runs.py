@@ -151,10 +151,12 @@ def load_run(folder: str | os.PathLike) -> Run:
     Raises
     ------
     ValueError
-        If `folder` is no run folder, or one written by a newer format.
+        If `folder` is no run folder, one written by a newer format, or that of a stack.
     """
     folder = Path(folder)
     config = read_config(folder)
+    if config.get("model", {}).get("kind") == "stack":
+        raise ValueError(f"{folder} holds a stack, with one run for each layer: read {folder / 'layer0'} and so on")
     return Run(config, _read_metrics(folder), _FolderSnapshots(folder), folder)
 
 
@@ -214,8 +216,7 @@ class RunWriter:
 
     def write_config(self) -> None:
         if self.folder is not None:
-            text = json.dumps(self.run.config, indent=2) + "\n"
-            write_atomically(self.folder / "config.json", text.encode())
+            write_config(self.folder, self.run.config)
 
     def log(self, metrics: dict[str, Any]) -> None:
         """Append one epoch's metrics; None and non-finite values are left out (JSON has no NaN)."""
@@ -255,6 +256,11 @@ def _own_values(snapshot: Snapshot) -> Snapshot:
         for layer in snapshot.layers
     ]
     return replace(snapshot, layers=tuple(layers))
+
+
+def write_config(folder: Path, config: dict[str, Any]) -> None:
+    """Write the ``config.json`` of a folder."""
+    write_atomically(folder / "config.json", (json.dumps(config, indent=2) + "\n").encode())
 
 
 def prepare_folder(folder: Path, overwrite: bool) -> None:

@@ -184,6 +184,24 @@ class Steps(Schedule):
         return float(min(self.values)), float(max(self.values))
 
 
+@register("schedule", "rounded")
+@dataclass(frozen=True)
+class Rounded(Schedule):
+    """Another schedule, rounded to the nearest integer: for counts, such as the sweeps of `CD`."""
+
+    schedule: Any
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "schedule", resolve_schedule(self.schedule, "a rounded schedule", -math.inf))
+
+    def __call__(self, step: int) -> float:
+        return float(round(self.schedule(step)))
+
+    def extremes(self) -> tuple[float, float]:
+        smallest, largest = self.schedule.extremes()
+        return float(round(smallest)), float(round(largest))
+
+
 def resolve_schedule(given: Any, what: str, low: float = 0.0, high: float = math.inf) -> Schedule:
     """Return `given` (number, text or schedule) as a schedule whose values all lie in [`low`, `high`).
 

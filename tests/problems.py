@@ -209,8 +209,10 @@ def dense_forward(mlp, X, masks=()):
 
 
 def dense_loss(mlp, X, y, loss, masks=()):
-    """Mean loss by its definition: ``"mse"`` or ``"cross_entropy"``."""
+    """Mean loss by its definition: ``"mse"``, ``"sse"`` or ``"cross_entropy"``."""
     a = dense_forward(mlp, X, masks)
+    if loss == "sse":
+        return 0.5 * ((a - y) ** 2).sum(axis=1).mean()
     if loss == "mse":
         return np.mean((a - y) ** 2)
     if type(mlp.output).__name__ == "Softmax":

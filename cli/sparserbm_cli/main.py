@@ -1,4 +1,4 @@
-"""Entry point: ``sparserbm train``, ``sparserbm plot``, ``sparserbm study``."""
+"""Entry point: ``sparserbm train``, ``sparserbm evaluate``, ``sparserbm plot``, ``sparserbm study``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sparserbm import __version__
 
 COMMANDS = {
     "train": "Train one network, or continue a run.",
+    "evaluate": "Likelihood and other figures of a run's model, on data that it has not seen.",
     "plot": "Draw a figure of one or several run folders.",
     "study": "Where do connections gather, and which settings decide it?",
 }

@@ -85,6 +85,7 @@ class Backend(ABC):
     name: str
     xp: Any
     parts_at_once: int = 1  # blocks of connections that are trained together (`Connections.parts`)
+    dense_when_full: bool = False  # whether layers with all connections have dense products, as fast as a dense library
 
     def __init__(self, dtype: str = "float32"):
         self.dtype = np.dtype(dtype)
@@ -249,15 +250,45 @@ class Backend(ABC):
     def bernoulli(self, key: DrawKey, mean: Any, out: Any) -> Any:
         """Fill `out` with 1 where a uniform draw is below `mean`, else 0; `out` may be `mean` itself."""
 
+    @abstractmethod
+    def categorical(self, key: DrawKey, mean: Any, out: Any, groups: int) -> Any:
+        """Fill `out` with a single 1 for every sample and group of rows, drawn with the probabilities `mean`, else 0.
+
+        Parameters
+        ----------
+        mean, out : (n_units, n_samples), two arrays
+        groups : int
+            As in `softmax`. A group takes one uniform draw; a state without probability is never drawn.
+        """
+
+    @abstractmethod
+    def truncated_normal(self, key: DrawKey, z: Any, out: Any) -> Any:
+        """Fill `out` with draws from the normal distribution around `z` with variance 1, given that it is not negative.
+
+        By inversion (Wichura 1988, algorithm AS 241), computed in float64; backends agree within rounding. `out` may
+        be `z` itself.
+        """
+
     # -- elementwise -----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def truncated_mean(self, z: Any, out: Any) -> Any:
+        """Mean of what `truncated_normal` draws, accurate for every `z`; `out` may be `z` itself."""
+
+    @abstractmethod
+    def truncated_log_partition(self, z: Any, out: Any) -> Any:
+        """``log`` of the integral of ``exp(-h**2 / 2 + h * z)`` over h from 0; `out` may be `z` itself."""
 
     @abstractmethod
     def softplus(self, x: Any, out: Any) -> Any:
         """``log(1 + exp(x))``, without overflow; `out` may be `x`."""
 
     @abstractmethod
-    def softmax(self, z: Any) -> Any:
-        """Turn total inputs (n_units, n_samples) into probabilities that sum to 1 over the units, in place."""
+    def softmax(self, z: Any, groups: int = 1) -> Any:
+        """Turn total inputs (n_units, n_samples) into probabilities that sum to 1 over the units, in place.
+
+        With `groups`, over each of so many groups of neighbouring units, all of one size.
+        """
 
     @abstractmethod
     def class_error(self, output: Any, y: Any, delta: Any, smallest: float) -> tuple[Any, Any]:

@@ -243,15 +243,32 @@ class CupyBackend(Backend):
     def bernoulli(self, key: DrawKey, mean: Any, out: Any) -> Any:
         return self._draw("bernoulli", key, out, mean)
 
+    def categorical(self, key: DrawKey, mean: Any, out: Any, groups: int) -> Any:
+        n_units, n = out.shape
+        counters = groups * -(-n // TILE) * LANES
+        self._each("categorical", counters, *key, self._clock, groups, n_units // groups, n, mean, out)
+        return out
+
+    def truncated_normal(self, key: DrawKey, z: Any, out: Any) -> Any:
+        return self._draw("truncated_normal", key, out, z)
+
     # -- elementwise -----------------------------------------------------------------------------------------
+
+    def truncated_mean(self, z: Any, out: Any) -> Any:
+        self._each("truncated_mean", z.size, z.size, z, out)
+        return out
+
+    def truncated_log_partition(self, z: Any, out: Any) -> Any:
+        self._each("truncated_log_partition", z.size, z.size, z, out)
+        return out
 
     def softplus(self, x: Any, out: Any) -> Any:
         self._each("softplus", x.size, x.size, x, out)
         return out
 
-    def softmax(self, z: Any) -> Any:
+    def softmax(self, z: Any, groups: int = 1) -> Any:
         n_units, n = z.shape
-        self._launch("softmax", (-(-n // WARP),), (WARP, 8), n_units, n, z)
+        self._launch("softmax", (groups, -(-n // WARP)), (WARP, 8), n_units // groups, n, z)
         return z
 
     def class_error(self, output: Any, y: Any, delta: Any, smallest: float) -> tuple[Any, Any]:

@@ -447,6 +447,79 @@ __device__ Place place_of(long long number, long long n) {
 
 __device__ long long counters_of(long long rows, long long n) { return rows * ((n + TILE - 1) / TILE * LANES); }
 
+// -- the normal distribution around z with variance 1, above 0 -------------------------------------------------------------
+
+// Numerators and denominators of AS 241, the highest power first.
+__device__ const double QUANTILE[6][8] = {
+    {2.5090809287301226727e+3, 3.3430575583588128105e+4, 6.7265770927008700853e+4, 4.5921953931549871457e+4,
+     1.3731693765509461125e+4, 1.9715909503065514427e+3, 1.3314166789178437745e+2, 3.3871328727963666080e+0},
+    {5.2264952788528545610e+3, 2.8729085735721942674e+4, 3.9307895800092710610e+4, 2.1213794301586595867e+4,
+     5.3941960214247511077e+3, 6.8718700749205790830e+2, 4.2313330701600911252e+1, 1.0},
+    {7.74545014278341407640e-4, 2.27238449892691845833e-2, 2.41780725177450611770e-1, 1.27045825245236838258e+0,
+     3.64784832476320460504e+0, 5.76949722146069140550e+0, 4.63033784615654529590e+0, 1.42343711074968357734e+0},
+    {1.05075007164441684324e-9, 5.47593808499534494600e-4, 1.51986665636164571966e-2, 1.48103976427480074590e-1,
+     6.89767334985100004550e-1, 1.67638483018380384940e+0, 2.05319162663775882187e+0, 1.0},
+    {2.01033439929228813265e-7, 2.71155556874348757815e-5, 1.24266094738807843860e-3, 2.65321895265761230930e-2,
+     2.96560571828504891230e-1, 1.78482653991729133580e+0, 5.46378491116411436990e+0, 6.65790464350110377720e+0},
+    {2.04426310338993978564e-15, 1.42151175831644588870e-7, 1.84631831751005468180e-5, 7.86869131145613259100e-4,
+     1.48753612908506148525e-2, 1.36929880922735805310e-1, 5.99832206555887937690e-1, 1.0},
+};
+
+__device__ double quotient(int table, double r) {
+    double over = QUANTILE[table][0], under = QUANTILE[table + 1][0];
+    for (int k = 1; k < 8; k++) {
+        over = over * r + QUANTILE[table][k];
+        under = under * r + QUANTILE[table + 1][k];
+    }
+    return over / under;
+}
+
+// What a probability exp(log_p) is below (Wichura 1988).
+__device__ double normal_quantile(double log_p) {
+    const double p = exp(log_p), q = p - 0.5;
+    if (fabs(q) <= 0.425) return q * quotient(0, 0.180625 - q * q);
+    const double r = sqrt(q < 0 ? -log_p : -log(-expm1(log_p)));
+    const double size = r <= 5 ? quotient(2, r - 1.6) : quotient(4, r - 5);
+    return q < 0 ? -size : size;
+}
+
+// Integral of the normal density above t, over the density at t (Mills); t >= 0.
+__device__ double mills(double t) {
+    if (t < 4) return 1.2533141373155003 * exp(0.5 * t * t) * erfc(0.7071067811865476 * t);
+    double rest = t;
+    for (int k = 24; k > 0; k--) rest = t + k / rest;
+    return 1 / rest;
+}
+
+// The probability that a normal number around z is below 0.
+__device__ double below_zero(double z) { return 0.3989422804014327 * exp(-0.5 * z * z) * mills(z); }
+
+__device__ double truncated_draw(double z, double uniform) {
+    if (z >= -30) {
+        const double log_above = z < 0 ? log(mills(-z)) - 0.5 * z * z - 0.9189385332046727 : log1p(-below_zero(z));
+        return fmax(z - normal_quantile(log(uniform) + log_above), 0.0);
+    }
+    // The density above 0 is nearly exponential: h * (h / 2 - z) = -log(uniform) + log(mills(h - z) / mills(-z)).
+    const double above = -log(uniform);
+    double h = 2 * above / (sqrt(z * z + 2 * above) - z);
+    for (int round = 0; round < 3; round++) {
+        const double rest = above + log(mills(h - z) / mills(-z));
+        h = 2 * rest / (sqrt(z * z + 2 * rest) - z);
+    }
+    return h;
+}
+
+__device__ double mean_above_zero(double z) {
+    if (z < -100) return ((2 - 10 / (z * z)) / (z * z) - 1) / z;  // the two terms below would cancel
+    if (z < 0) return z + 1 / mills(-z);
+    return z + 0.3989422804014327 * exp(-0.5 * z * z) / (1 - below_zero(z));
+}
+
+__device__ double log_integral_above_zero(double z) {
+    if (z < 0) return log(mills(-z));
+    return 0.5 * z * z + 0.9189385332046727 + log1p(-below_zero(z));
+}
+
 }  // namespace
 
 extern "C" __global__ void uniform(
@@ -493,12 +566,53 @@ extern "C" __global__ void normal(
     }
 }
 
+// A state for every sample and group of `states` rows; the word of a counter belongs to the group.
+extern "C" __global__ void categorical(
+    long long key0, long long key1, long long step, long long draw, const unsigned* clock, long long groups,
+    long long states, long long n, const real* __restrict__ mean, real* __restrict__ out) {
+    for (long long number = thread_number(); number < counters_of(groups, n); number += thread_count()) {
+        const Place at = place_of(number, n);
+        const Words words = draw_words(at.counter, at.row, key0, key1, step, draw, clock);
+        for (int w = 0; w < 4; w++) {
+            const long long sample = at.first + LANES * w;
+            if (sample >= n) continue;
+            const real uniform = unit_interval(words.at[w]);
+            const long long first = at.row * states * n + sample;
+            long long chosen = 0;
+            real before = 0;
+            for (long long state = 0; state < states; state++) {  // the last one whose share begins below the draw
+                const real probability = mean[first + state * n];
+                if (before <= uniform && probability > 0) chosen = state;
+                before += probability;
+            }
+            for (long long state = 0; state < states; state++)
+                out[first + state * n] = state == chosen ? real(1) : real(0);
+        }
+    }
+}
+
+// `out` may be `z`.
+extern "C" __global__ void truncated_normal(
+    long long key0, long long key1, long long step, long long draw, const unsigned* clock, long long rows,
+    long long n, const real* z, real* out) {
+    for (long long number = thread_number(); number < counters_of(rows, n); number += thread_count()) {
+        const Place at = place_of(number, n);
+        const Words words = draw_words(at.counter, at.row, key0, key1, step, draw, clock);
+        for (int w = 0; w < 4; w++) {
+            const long long here = at.row * n + at.first + LANES * w;
+            if (at.first + LANES * w < n)
+                out[here] = real(truncated_draw(z[here], (words.at[w] + 0.5) * 2.3283064365386963e-10));
+        }
+    }
+}
+
 // -- columns: a thread (x, y) takes sample x and every 8th unit from y on ----------------------------------------------------
 
-// In place: probabilities of the units of every sample.
+// In place: probabilities of the units of every sample; a column of blocks for each group of `units` rows.
 extern "C" __global__ void softmax(long long units, long long n, real* z) {
     __shared__ real scratch[8][WARP];
-    const long long sample = blockIdx.x * (long long)WARP + threadIdx.x;
+    z += blockIdx.x * units * n;
+    const long long sample = blockIdx.y * (long long)WARP + threadIdx.x;
     const bool inside = sample < n;
     const int y = threadIdx.y;
     real largest = inside ? z[sample] : real(0);
@@ -599,6 +713,14 @@ extern "C" __global__ void column_sums(
 }
 
 // -- elementwise ---------------------------------------------------------------------------------------------------------
+
+extern "C" __global__ void truncated_mean(long long size, const real* z, real* out) {
+    for (long long k = thread_number(); k < size; k += thread_count()) out[k] = real(mean_above_zero(z[k]));
+}
+
+extern "C" __global__ void truncated_log_partition(long long size, const real* z, real* out) {
+    for (long long k = thread_number(); k < size; k += thread_count()) out[k] = real(log_integral_above_zero(z[k]));
+}
 
 extern "C" __global__ void softplus(long long size, const real* x, real* out) {
     for (long long k = thread_number(); k < size; k += thread_count()) {

@@ -63,6 +63,33 @@ def bernoulli_rows(lo, hi, key0, key1, step, draw, mean, out):
 
 
 @compiled()
+def categorical_groups(lo, hi, key0, key1, step, draw, mean, out, groups):
+    words = np.empty(TILE, np.uint32)
+    chosen = np.empty(TILE, np.int64)
+    uniform, before = np.empty(TILE, out.dtype), np.empty(TILE, out.dtype)
+    n, states = out.shape[1], out.shape[0] // groups
+    one, zero = out.dtype.type(1.0), out.dtype.type(0.0)
+    for group in range(lo, hi):
+        first = group * states
+        for start in range(0, n, TILE):
+            fill_tile(start // TILE, group, key0, key1, step, draw, words)
+            width = min(TILE, n - start)
+            for c in range(width):
+                uniform[c] = _unit(words[c], uniform[c])
+                chosen[c], before[c] = 0, zero
+            for state in range(states):  # the last one whose share begins below the draw
+                probability = mean[first + state, start : start + width]
+                for c in range(width):
+                    if before[c] <= uniform[c] and probability[c] > zero:
+                        chosen[c] = state
+                    before[c] += probability[c]
+            for state in range(states):
+                target = out[first + state, start : start + width]
+                for c in range(width):
+                    target[c] = one if chosen[c] == state else zero
+
+
+@compiled()
 def _log(x):
     mantissa, exponent = math.frexp(x)
     if mantissa < SQRT_HALF:
@@ -124,6 +151,12 @@ def uniform(state, shares, key0, key1, step, draw, out):
 def bernoulli(state, shares, key0, key1, step, draw, mean, out):
     arguments = (key0, key1, step, draw, mean, out)
     share_range(state, shares, out.shape[0], task(bernoulli_rows, arguments), address(arguments))
+
+
+@compiled()
+def categorical(state, shares, key0, key1, step, draw, mean, out, groups):
+    arguments = (key0, key1, step, draw, mean, out, groups)
+    share_range(state, shares, groups, task(categorical_groups, arguments), address(arguments))
 
 
 @compiled()

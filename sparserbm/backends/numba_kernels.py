@@ -280,6 +280,13 @@ def softmax(z):
 
 
 @compiled()
+def softmax_groups(z, groups):
+    states = z.shape[0] // groups
+    for group in range(groups):
+        softmax(z[group * states : (group + 1) * states])
+
+
+@compiled()
 def class_error(output, y, delta, smallest):
     loss, correct = 0.0, 0
     for row in range(output.shape[0]):

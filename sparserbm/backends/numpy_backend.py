@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
 import numba
 import numpy as np
 
+from sparserbm.backends import dense_products
 from sparserbm.backends import numba_draws as draws
 from sparserbm.backends import numba_kernels as kernels
+from sparserbm.backends import numba_truncated as truncated
 from sparserbm.backends.base import ACTIVATIONS, Gate, RowIndexed, Rows, SignedPair
 from sparserbm.backends.reference import ReferenceBackend
 from sparserbm.backends.threads import MOST, team
@@ -19,6 +22,10 @@ from sparserbm.rng import DrawKey
 SHARE = 100_000
 ELEMENT = 4
 DRAW = 16
+# A layer with all connections has dense products if it has so many units on each side and so many connections: in a
+# smaller one, packing took what it saves. They are about so many times as fast as sparse products.
+FEWEST_UNITS, FEWEST_CONNECTIONS = 64, 1 << 14
+DENSE = 4
 NO_KEY = DrawKey(0, 0, 0, 0)
 
 
@@ -33,6 +40,7 @@ class NumpyBackend(ReferenceBackend):
     """
 
     name = "numpy"
+    dense_when_full = True
 
     def __init__(self, dtype: str = "float32", threads: int | None = None):
         super().__init__(dtype)
@@ -45,6 +53,7 @@ class NumpyBackend(ReferenceBackend):
         self._no_index = np.empty(0, np.int32)
         self._no_birth = np.empty(0, np.uint16)
         self._alone = np.zeros(1, np.int64)  # the state of no team
+        self._scratch = threading.local()  # of dense products, whose callers may be several
 
     def _shared(self, work: int) -> tuple[Any, int]:
         """State of a team and number of shares for so many multiply-adds."""
@@ -66,6 +75,10 @@ class NumpyBackend(ReferenceBackend):
         sample: Any,
         key: DrawKey | None,
     ) -> Any:
+        if _dense(rows, *x.shape):
+            strides = (len(x), 1) if rows.order is None else (1, len(out))
+            self._dense_product(weight, strides, x, False, 1.0, False, out, bias, activation, slope, gate)
+            return out if sample is None else self.bernoulli(key or NO_KEY, out, sample)
         kernels.product(
             *self._shared(len(rows.index) * x.shape[1]),
             rows.indptr,
@@ -85,9 +98,53 @@ class NumpyBackend(ReferenceBackend):
         )
         return out
 
+    def _dense_product(
+        self,
+        left: Any,
+        strides: tuple[int, int],
+        right: Any,
+        transposed: bool,
+        scale: float,
+        accumulate: bool,
+        out: Any,
+        bias: Any = None,
+        activation: str = "linear",
+        slope: float = 0.0,
+        gate: Gate | None = None,
+    ) -> None:
+        """See `dense_products.product`; `strides` are `per_row` and `per_term`."""
+        n_terms, wide = right.shape[transposed], dense_products.strip_width(self.dtype.itemsize)
+        size = n_terms * -(-out.shape[1] // wide) * wide
+        strips = getattr(self._scratch, "strips", self._no_vector)
+        if strips.size < size:
+            strips = self._scratch.strips = np.empty(size, self.dtype)
+        dense_products.product(
+            *self._shared(out.size * n_terms // DENSE),
+            left,
+            *strides,
+            right,
+            transposed,
+            self.dtype.type(scale),
+            strips,
+            wide,
+            dense_products.rows_at_once(n_terms),
+            accumulate,
+            out,
+            self._no_vector if bias is None else bias,
+            ACTIVATIONS.index(activation),
+            slope,
+            0 if gate is None else ACTIVATIONS.index(gate.activation),
+            0.0 if gate is None else gate.slope,
+            self._no_matrix if gate is None else gate.activity,
+        )
+
     def sddmm(self, connections: RowIndexed, pairs: Sequence[SignedPair], out: Any) -> Any:
         rows = connections.by_post
         for number, (sign, pre, post) in enumerate(pairs):
+            if _dense(rows, *pre.shape):
+                matrix, strides = out.reshape(len(post), len(pre)), (post.shape[1], 1)
+                self._dense_product(post.reshape(-1), strides, pre, True, sign, number > 0, matrix)
+                continue
             share = self._shared(len(rows.index) * pre.shape[1])
             kernels.sampled_product(*share, rows.indptr, rows.index, pre, post, self.dtype.type(sign), number > 0, out)
         return out
@@ -133,12 +190,28 @@ class NumpyBackend(ReferenceBackend):
         draws.bernoulli(*self._shared(DRAW * out.size), *key, mean, out)
         return out
 
+    def categorical(self, key: DrawKey, mean: Any, out: Any, groups: int) -> Any:
+        draws.categorical(*self._shared(DRAW * out.size), *key, mean, out, groups)
+        return out
+
+    def truncated_normal(self, key: DrawKey, z: Any, out: Any) -> Any:
+        truncated.draw(*self._shared(DRAW * out.size), *key, z, out)
+        return out
+
+    def truncated_mean(self, z: Any, out: Any) -> Any:
+        truncated.mean(*self._shared(DRAW * z.size), z.reshape(-1), out.reshape(-1))
+        return out
+
+    def truncated_log_partition(self, z: Any, out: Any) -> Any:
+        truncated.log_partition(*self._shared(DRAW * z.size), z.reshape(-1), out.reshape(-1))
+        return out
+
     def softplus(self, x: Any, out: Any) -> Any:
         kernels.softplus(*self._shared(DRAW * x.size), x.reshape(-1), out.reshape(-1))
         return out
 
-    def softmax(self, z: Any) -> Any:
-        kernels.softmax(z)
+    def softmax(self, z: Any, groups: int = 1) -> Any:
+        kernels.softmax_groups(z, groups)
         return z
 
     def class_error(self, output: Any, y: Any, delta: Any, smallest: float) -> tuple[Any, Any]:
@@ -196,3 +269,17 @@ class NumpyBackend(ReferenceBackend):
             number(beta2),
             number(eps),
         )
+
+
+def _dense(rows: Rows, n_columns: int, n_samples: int) -> bool:
+    """Whether every row has all columns, in a matrix that is large enough for dense products.
+
+    The values are then that matrix, row by row; in the order of the columns where `rows.order` leads there.
+    """
+    n_rows, count = len(rows.indptr) - 1, len(rows.index)
+    return (
+        count == n_rows * n_columns
+        and count >= FEWEST_CONNECTIONS
+        and min(n_rows, n_columns) >= FEWEST_UNITS
+        and n_samples > 0
+    )

@@ -105,14 +105,56 @@ class ReferenceBackend(Backend):
         out[...] = unit_interval(philox_words(key, out.shape), out.dtype) < mean
         return out
 
+    def categorical(self, key: DrawKey, mean: Any, out: Any, groups: int) -> Any:
+        n_samples = mean.shape[1]
+        uniform = unit_interval(philox_words(key, (groups, n_samples)), out.dtype)
+        out[...] = 0
+        for means, states, draw in zip(np.split(mean, groups), np.split(out, groups), uniform):
+            chosen, before = np.zeros(n_samples, int), np.zeros(n_samples, mean.dtype)
+            for state, probability in enumerate(means):  # the last one whose share begins below the draw
+                chosen = np.where((before <= draw) & (probability > 0), state, chosen)
+                before = before + probability
+            states[chosen, np.arange(n_samples)] = 1
+        return out
+
+    def truncated_normal(self, key: DrawKey, z: Any, out: Any) -> Any:
+        from scipy.special import log_ndtr, ndtri_exp
+
+        uniform = (philox_words(key, out.shape) + 0.5) * 2.0**-32
+        z = z.astype(np.float64)
+        drawn = np.maximum(z - ndtri_exp(np.log(uniform) + log_ndtr(z)), 0)
+        # Far below 0 that difference cancels, and the density above 0 is exponential.
+        out[...] = np.where(z < -300, np.log(uniform) / np.minimum(z, -1), drawn)
+        return out
+
+    def truncated_mean(self, z: Any, out: Any) -> Any:
+        from scipy.special import erfcx
+
+        z = z.astype(np.float64)
+        with np.errstate(over="ignore"):  # of erfcx, where the mean is z itself
+            mean = z + np.sqrt(2 / np.pi) / erfcx(-z * np.sqrt(0.5))
+        # Far below 0 the two cancel: an expansion by powers of 1 / z**2 takes over.
+        far = np.minimum(z, -1.0)
+        out[...] = np.where(z < -100, ((2 - 10 / far**2) / far**2 - 1) / far, mean)
+        return out
+
+    def truncated_log_partition(self, z: Any, out: Any) -> Any:
+        from scipy.special import erfcx, log_ndtr
+
+        z = z.astype(np.float64)
+        below = np.log(np.sqrt(np.pi / 2) * erfcx(-np.minimum(z, 0) * np.sqrt(0.5)))
+        out[...] = np.where(z < 0, below, z**2 / 2 + log_ndtr(z) + 0.5 * np.log(2 * np.pi))
+        return out
+
     def softplus(self, x: Any, out: Any) -> Any:
         out[...] = np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
         return out
 
-    def softmax(self, z: Any) -> Any:
-        z -= z.max(axis=0, keepdims=True)
-        np.exp(z, out=z)
-        z /= z.sum(axis=0, keepdims=True)
+    def softmax(self, z: Any, groups: int = 1) -> Any:
+        for group in np.split(z, groups):  # views
+            group -= group.max(axis=0, keepdims=True)
+            np.exp(group, out=group)
+            group /= group.sum(axis=0, keepdims=True)
         return z
 
     def class_error(self, output: Any, y: Any, delta: Any, smallest: float) -> tuple[Any, Any]:

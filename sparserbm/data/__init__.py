@@ -1,6 +1,8 @@
-"""Where examples come from: data sets by name or path, scaled."""
+"""Where examples come from: data sets by name or path, scaled; sources that are read a mini-batch at a time."""
 
-from sparserbm.data.datasets import Dataset, fingerprint, load_dataset
+from sparserbm.data.binarising import binarise
+from sparserbm.data.datasets import Dataset, load_dataset
 from sparserbm.data.scaling import scale_features
+from sparserbm.data.sources import BatchSource, fingerprint
 
-__all__ = ["Dataset", "fingerprint", "load_dataset", "scale_features"]
+__all__ = ["BatchSource", "Dataset", "binarise", "fingerprint", "load_dataset", "scale_features"]

@@ -1,4 +1,7 @@
-"""Mini-batches: seeded order, one transfer of the data to the device, unit-major arrays."""
+"""Mini-batches: seeded order, unit-major arrays on the device.
+
+An array goes to the device once and as a whole, a `Source` mini-batch by mini-batch.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from sparserbm.backends import Backend, Workspace
+from sparserbm.data.sources import Samples, Source, as_samples
 from sparserbm.rng import Streams
 
 BLOCK = 1024  # samples at a time in a pass without training
@@ -27,37 +31,53 @@ class Batch:
         Class numbers or targets; valid as long as `x`.
     step : int
         Mini-batches of the run before this one.
+    weight : (n_samples,) float64, or None
+        How much each sample counts, on average over all mini-batches 1; valid as long as `x`.
     """
 
     x: Any
     y: Any
     step: int
+    weight: Any = None
 
 
 class Batches:
-    """Training data on the device, handed out in mini-batches.
+    """Training data, handed out in mini-batches on the device.
 
     Parameters
     ----------
     backend : Backend
-    X : (n_samples, n_features) float
+    X : (n_samples, n_features) float or Source
     y : (n_samples,) int or (n_samples, n_outputs) float, optional
     batch_size : int
         The last batch of an epoch has what is left over.
     origin : int
         A step at which an epoch begins.
+    weight : (n_samples,) float with mean 1, optional
     """
 
-    def __init__(self, backend: Backend, X: np.ndarray, y: np.ndarray | None, batch_size: int, origin: int = 0):
+    def __init__(
+        self,
+        backend: Backend,
+        X: Samples,
+        y: np.ndarray | None,
+        batch_size: int,
+        origin: int = 0,
+        weight: np.ndarray | None = None,
+    ):
         self._backend = backend
-        self._X = backend.asarray(X)
+        X = as_samples(X)
+        self._X = X if isinstance(X, Source) else backend.asarray(X)
         self._y: Any = None if y is None else backend.asarray(y)
+        # In float64: of rounded weights a share could come out above 1.
+        self._weight: Any = None if weight is None else backend.asarray(weight, np.float64)
         self.n_samples, self.n_features = X.shape
         self.batch_size = min(batch_size, self.n_samples)
         self.per_epoch = -(-self.n_samples // self.batch_size)
         self._origin = origin
         self._workspace = Workspace(backend)
         self._classes = backend.xp.empty(self.batch_size, dtype=np.int64)
+        self._some_weights = backend.xp.empty(self.batch_size, dtype=np.float64)
 
     def latest(self, streams: Streams, step: int, count: int, shuffle: bool = True) -> Iterator[Batch]:
         """The `count` mini-batches before `step`, the newest first; fewer where training is younger.
@@ -78,16 +98,26 @@ class Batches:
         for number in range(self.per_epoch):
             yield self._batch(order, number, step + number)
 
-    def _order(self, streams: Streams, step: int, shuffle: bool) -> Any:
-        """Numbers of the samples in the order of the epoch that begins at `step`."""
+    def _order(self, streams: Streams, step: int, shuffle: bool) -> tuple[np.ndarray, Any]:
+        """Numbers of the samples in the order of the epoch that begins at `step`, on the host and on the device."""
         order = streams.host("order", step).permutation(self.n_samples) if shuffle else np.arange(self.n_samples)
-        return self._backend.asarray(order)
+        return order, self._backend.asarray(order)
 
-    def _batch(self, order: Any, number: int, step: int) -> Batch:
-        rows = order[number * self.batch_size : (number + 1) * self.batch_size]
+    def _batch(self, order: tuple[np.ndarray, Any], number: int, step: int) -> Batch:
+        part = slice(number * self.batch_size, (number + 1) * self.batch_size)
+        on_host, rows = (each[part] for each in order)
         x = self._workspace.array("x", self.n_features, len(rows))
-        self._backend.gather(self._X, rows, x)
-        return Batch(x, self._targets(rows), step)
+        if isinstance(self._X, Source):
+            self._X.put(self._backend, on_host, x)
+        else:
+            self._backend.gather(self._X, rows, x)
+        return Batch(x, self._targets(rows), step, self._weights(rows))
+
+    def _weights(self, rows: Any) -> Any:
+        """Weights of these samples, always in the same memory."""
+        if self._weight is None:
+            return None
+        return self._backend.xp.take(self._weight, rows, out=self._some_weights[: len(rows)])
 
     def _targets(self, rows: Any) -> Any:
         """Targets of these samples, always in the same memory."""
@@ -101,13 +131,17 @@ def block_size(widest: int) -> int:
     return max(8, min(BLOCK, WIDEST // widest))
 
 
-def blocks(backend: Backend, X: np.ndarray, widest: int) -> Iterator[tuple[slice, Any]]:
-    """Cut `X`, (n_samples, n_features) on the host or the device, into unit-major blocks on the device.
+def blocks(backend: Backend, X: Any, widest: int) -> Iterator[tuple[slice, Any]]:
+    """Cut `X`, (n_samples, n_features) on the host or the device or a `Source`, into unit-major blocks on the device.
 
     For a pass without training; `widest` is the number of units of the largest layer that the samples go through.
     """
     size = block_size(widest)
     for start in range(0, len(X), size):
         part = slice(start, min(start + size, len(X)))
+        if isinstance(X, Source):
+            index = np.arange(part.start, part.stop)
+            yield part, X.put(backend, index, backend.empty((X.n_features, len(index))))
+            continue
         samples = backend.asarray(X[part])
         yield part, backend.gather(samples, backend.xp.arange(len(samples)), backend.empty(samples.shape[::-1]))

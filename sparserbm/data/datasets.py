@@ -6,16 +6,17 @@ Outside the library examples are rows, (n_samples, n_features); `batches` turns 
 from __future__ import annotations
 
 import difflib
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sparserbm.data.files import SUFFIXES, RawData, read_file, reader_for
 from sparserbm.data.mnist import OPENML_NAMES, read_mnist
 from sparserbm.data.scaling import check_features, check_mode, scale_features
+from sparserbm.data.sources import as_samples, fingerprint, take
 
 NAMES = ("digits", *OPENML_NAMES)
 
@@ -32,8 +33,10 @@ class Dataset:
     ----------
     name : str
         The name it was loaded by, or the name of its file.
-    X : (n_samples, n_features) float32, C-order
-        Training examples.
+    X : (n_samples, n_features) float32
+        Training examples: an array in C-order, or a `BatchSource` where that would take too much memory. That of a
+        sparse file has its rows as the CSR ``X.matrix``; that of an ``.npy`` file reads and scales them when they are
+        asked for.
     y : (n_samples,) or None
         Labels as the source gives them.
     X_test, y_test : arrays or None
@@ -48,15 +51,18 @@ class Dataset:
     """
 
     name: str
-    X: np.ndarray
+    X: Any
     y: np.ndarray | None
-    X_test: np.ndarray | None
+    X_test: Any
     y_test: np.ndarray | None
     image_shape: tuple[int, int] | None
     scale: str
     sha256: str
 
     def __post_init__(self) -> None:
+        for name in ("X", "X_test"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, as_samples(getattr(self, name)))
         if self.image_shape is not None and np.prod(self.image_shape) != self.n_features:
             raise ValueError(
                 f"image_shape={tuple(self.image_shape)} has {np.prod(self.image_shape)} pixels, but "
@@ -84,9 +90,10 @@ def load_dataset(
         ``"digits"``: scikit-learn's 1,797 digits of 8 x 8, enlarged to 20 x 20 in the middle of 28 x 28
         pixels, a fifth of each class for testing; needs no network. ``"mnist"`` and ``"fashion-mnist"``:
         `read_mnist` says where they are looked for. Otherwise a file: ``.npz`` and ``.mat`` with X and
-        optionally y, X_test, y_test; ``.npy`` with X; ``.csv``, in whose optional header label, target, y or
-        class names the labels; svmlight (``.svm``, ``.svmlight``, ``.libsvm``); IDX (``-ubyte``, ``.idx``,
-        ``.gz``).
+        optionally y, X_test, y_test; ``.npz`` of ``scipy.sparse.save_npz`` and ``.npy`` with X; ``.csv``, in whose
+        optional header label, target, y or class names the labels; svmlight (``.svm``, ``.svmlight``,
+        ``.libsvm``); IDX (``-ubyte``, ``.idx``, ``.gz``). What would take more than 1 GiB as a float32 array stays
+        sparse, if it is, or in its file (``.npy``).
     scale : {"unit", "standard", "binary", "stochastic", "none"}
         See `scale_features`.
     folder : path, optional
@@ -125,20 +132,6 @@ def load_dataset(
     )
 
 
-def fingerprint(*arrays: np.ndarray | None) -> str:
-    """The sha256 over bytes, shapes and dtypes of some arrays, in order; None counts as "no array here"."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        if array is None:
-            digest.update(b"none;")
-            continue
-        array = np.asarray(array)
-        array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-        digest.update(f"{array.dtype.str}{array.shape};".encode())
-        digest.update(array.reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()
-
-
 def _read(name_or_path: str | os.PathLike, folder: str | os.PathLike | None) -> tuple[str, RawData]:
     name = os.fspath(name_or_path)
     if name == "digits":
@@ -159,14 +152,15 @@ def _read(name_or_path: str | os.PathLike, folder: str | os.PathLike | None) -> 
 
 
 def _split(raw: RawData, name: str, share: float) -> RawData:
-    n_samples = len(raw.X)
+    X = raw.X if isinstance(raw.X, np.ndarray) else as_samples(raw.X)
+    n_samples = len(X)
     n_test = max(1, round(share * n_samples))
     if n_test >= n_samples:
         raise ValueError(f"{name} has {n_samples} samples: too few to hold out {share:.0%}; hold out less, or nothing")
     order = np.random.Generator(np.random.Philox(_HOLD_OUT_SEED)).permutation(n_samples)
     test, rest = np.sort(order[:n_test]), np.sort(order[n_test:])
     y, y_test = (None, None) if raw.y is None else (raw.y[rest], raw.y[test])
-    return RawData(raw.X[rest], y, raw.X[test], y_test, raw.image_shape)
+    return RawData(take(X, rest), y, take(X, test), y_test, raw.image_shape)
 
 
 def _check(raw: RawData, name: str) -> None:
@@ -184,13 +178,13 @@ def _check(raw: RawData, name: str) -> None:
         )
 
 
-def _check_labels(y: np.ndarray | None, X: np.ndarray, what: str, name: str) -> None:
+def _check_labels(y: np.ndarray | None, X: Any, what: str, name: str) -> None:
     if y is None:
         return
     if y.ndim != 1 or y.dtype.kind == "O":
         raise ValueError(f"{what} of {name} has shape {y.shape}, dtype {y.dtype}; give one label a sample")
-    if len(y) != len(X):
-        raise ValueError(f"{what} of {name} has {len(y)} labels for {len(X)} samples; give one a sample")
+    if len(y) != X.shape[0]:
+        raise ValueError(f"{what} of {name} has {len(y)} labels for {X.shape[0]} samples; give one a sample")
     if y.dtype.kind == "f":
         check_features(y.reshape(-1, 1), f"{what} of {name}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,18 +12,20 @@ from typing import Any
 import numpy as np
 
 from sparserbm.data.idx import is_idx_name, labels_beside, read_images, read_labels, reading
+from sparserbm.data.sources import as_samples
 
-MAX_DENSE_BYTES = 4 * 2**30
+# What would take more as a float32 array is not made one: a sparse matrix stays sparse, an array stays in its file.
+MAX_DENSE_BYTES = 2**30
 _LABEL_COLUMNS = ("label", "target", "y", "class")
 
 
 @dataclass(frozen=True, eq=False)
 class RawData:
-    """Arrays as a source holds them, before checks and scaling; X is (n_samples, n_features)."""
+    """Arrays as a file holds them, before checks and scaling; X is (n_samples, n_features), maybe sparse or mapped."""
 
-    X: np.ndarray
+    X: Any
     y: np.ndarray | None = None
-    X_test: np.ndarray | None = None
+    X_test: Any = None
     y_test: np.ndarray | None = None
     image_shape: tuple[int, int] | None = None
 
@@ -58,15 +61,27 @@ def _read_idx(path: Path) -> RawData:
 
 def _read_npy(path: Path) -> RawData:
     with reading(path, "npy"):
-        return RawData(np.load(path, allow_pickle=False))
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        large = _dense_bytes(mapped.shape) > MAX_DENSE_BYTES
+        return RawData(as_samples(mapped) if large else np.load(path, allow_pickle=False))
 
 
 def _read_npz(path: Path) -> RawData:
     # NumPy does not close a file that it opened and then found damaged.
     with reading(path, "npz"), open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
         names = list(stored.files)
+        is_sparse = "X" not in names and {"format", "shape", "data"} <= set(names)
         arrays = {name: stored[name] for name in names if name in _WANTED}
-    return _from_arrays(arrays, names, path)
+    return _read_sparse(path) if is_sparse else _from_arrays(arrays, names, path)
+
+
+def _read_sparse(path: Path) -> RawData:
+    """What scipy.sparse.save_npz wrote."""
+    from scipy.sparse import load_npz
+
+    with reading(path, "sparse matrix"):
+        matrix = load_npz(path)
+    return RawData(_dense(matrix, path))
 
 
 def _read_mat(path: Path) -> RawData:
@@ -166,21 +181,20 @@ def _read_svmlight(path: Path) -> RawData:
     return RawData(_dense(X, path), y.astype(np.int64) if whole else y)
 
 
-def _dense(array: Any, path: Path) -> np.ndarray:
-    """A SciPy sparse matrix as a dense float32 array; arrays pass."""
+def _dense(array: Any, path: Path) -> Any:
+    """A SciPy sparse matrix as a float32 array where that is small enough, else as CSR; arrays pass."""
     if isinstance(array, np.ndarray):
         return array
-    rows, columns = array.shape
-    needed = rows * columns * np.dtype(np.float32).itemsize
-    if needed > MAX_DENSE_BYTES:
-        raise ValueError(
-            f"{path} holds a sparse matrix of {rows:,} x {columns:,}, {needed / 2**30:.1f} GiB as dense "
-            f"float32; at most {MAX_DENSE_BYTES / 2**30:g} GiB are read: select samples or features first"
-        )
     with reading(path, "sparse matrix"):
-        array.check_format(full_check=True)  # a damaged index would be written through, beyond the array
+        array = as_samples(array).matrix
+    if _dense_bytes(array.shape) > MAX_DENSE_BYTES:
+        return array
     with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is reported as that
         return array.astype(np.float32).toarray()
+
+
+def _dense_bytes(shape: tuple[int, ...]) -> int:
+    return math.prod(shape) * np.dtype(np.float32).itemsize
 
 
 def _from_arrays(arrays: Mapping[str, np.ndarray], names: list[str], path: Path) -> RawData:

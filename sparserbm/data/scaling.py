@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from sparserbm.backends import on_host
+from sparserbm.data.sources import ReadSource, Samples, Source, SparseSource, as_samples
 
 MODES = ("unit", "standard", "binary", "stochastic", "none")
 
@@ -15,20 +16,21 @@ MODES = ("unit", "standard", "binary", "stochastic", "none")
 _BLOCK = 1 << 20
 
 
-def scale_features(X: np.ndarray, mode: str = "unit", reference: np.ndarray | None = None, seed: int = 0) -> np.ndarray:
+def scale_features(X: Any, mode: str = "unit", reference: Any = None, seed: int = 0) -> Any:
     """Scale examples to float32.
 
     Parameters
     ----------
     X : (n_samples, n_features) bool, integer or float
-        Finite raw values. Never changed, and never shared with the result.
+        Finite raw values: an array, a sparse matrix of SciPy or a `BatchSource`. Never changed, and never shared with
+        the result.
     mode : {"unit", "standard", "binary", "stochastic", "none"}
         ``"unit"``: to [0, 1]. Values already within [0, 1] stay; uint8 is divided by 255; everything else is
         min-max scaled over all features together, so that the features keep their proportions.
         ``"standard"``: unit, then ``(x - mean) / std`` with one mean and one std over all values (for MNIST
         0.1307 and 0.3081). ``"binary"``: 1 where unit > 0.5, else 0. ``"stochastic"``: 1 with the probability
         unit, drawn once. ``"none"``: the values as they are.
-    reference : (n_reference, n_features) array, optional
+    reference : as `X`, optional
         The training set, where `X` is the test set: range, mean and std are taken from it, and values of `X`
         beyond its range are clipped. None: `X` is the training set.
     seed : int
@@ -36,36 +38,80 @@ def scale_features(X: np.ndarray, mode: str = "unit", reference: np.ndarray | No
 
     Returns
     -------
-    (n_samples, n_features) float32, C-order
+    (n_samples, n_features) float32
+        C-order; a CSR matrix for a sparse `X`; for a source, one that scales what is read.
 
     Raises
     ------
     ValueError
         If the mode is unknown, the values are not finite numbers, `X` is empty or not 2-D, the numbers of
-        features differ, or all training values are equal where a range is needed.
+        features differ, or all training values are equal where a range is needed; if zeros of a sparse matrix would
+        not stay zeros, or draws would have to be kept for data that are not held in memory.
     """
     check_mode(mode)
+    is_array = isinstance(X, np.ndarray)  # the result of one is in memory, also for a memory map
     X = check_features(X, "X")
     train = X if reference is None else check_features(reference, "reference")
     if train.shape[1] != X.shape[1]:
         raise ValueError(f"X has {X.shape[1]} features but the reference {train.shape[1]}; they must agree")
-    if mode == "none":
-        with np.errstate(over="ignore"):
-            return check_features(np.array(X, dtype=np.float32, order="C"), "X as float32")
-    low, high = _unit_range(train)
-    mean, std = _moments(train, low, high) if mode == "standard" else (0.0, 1.0)
     stream = np.random.Philox(seed)
-    draws = np.random.Generator(stream if reference is None else stream.jumped())
+    scaling = _Scaling(mode)
+    if mode != "none":
+        low, high = _unit_range(train)
+        moments = _moments(train, low, high) if mode == "standard" else (0.0, 1.0)
+        draws = np.random.Generator(stream if reference is None else stream.jumped())
+        scaling = _Scaling(mode, low, high, *moments, draws)
+    if isinstance(X, SparseSource):
+        return _scaled_entries(X, scaling)
+    if isinstance(X, ReadSource) and not is_array:
+        if mode == "stochastic":
+            raise ValueError(
+                "scale='stochastic' draws once, and data read when they are needed keep no draws; use unit"
+            )
+        return X.changed(scaling)
     scaled = np.empty(X.shape, dtype=np.float32)
     for rows in _blocks(X):
-        unit = np.clip((X[rows].astype(np.float64) - low) / (high - low), 0.0, 1.0)
-        if mode == "binary":
-            scaled[rows] = unit > 0.5
-        elif mode == "stochastic":
-            scaled[rows] = draws.random(unit.shape) < unit
+        scaled[rows] = scaling(X[rows])
+    return check_features(scaled, "X as float32") if mode == "none" else scaled
+
+
+@dataclass(frozen=True)
+class _Scaling:
+    """What `scale_features` does to values, of any shape."""
+
+    mode: str
+    low: float = 0.0
+    high: float = 1.0
+    mean: float = 0.0
+    std: float = 1.0
+    draws: Any = None
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        if self.mode == "none":
+            with np.errstate(over="ignore"):  # what is too large is found to be infinite
+                return values.astype(np.float32)
+        unit: Any = np.clip((values.astype(np.float64) - self.low) / (self.high - self.low), 0.0, 1.0)
+        if self.mode == "binary":
+            unit = unit > 0.5
+        elif self.mode == "stochastic":
+            unit = self.draws.random(unit.shape) < unit
         else:
-            scaled[rows] = (unit - mean) / std
-    return scaled
+            unit = (unit - self.mean) / self.std
+        return unit.astype(np.float32)
+
+
+def _scaled_entries(X: SparseSource, scaling: _Scaling) -> Any:
+    """A CSR matrix of the scaled entries of a sparse one, whose zeros have to stay zeros."""
+    if scaling.mode == "standard" or scaling.low != 0:
+        raise ValueError(
+            f"scale={scaling.mode!r} would make other numbers of the zeros of a sparse matrix (its values begin at "
+            f"{X.min():g}); use scale='none', or give it as an array: X.toarray()"
+        )
+    entries = scaling(X.matrix.data), X.matrix.indices.copy(), X.matrix.indptr.copy()
+    matrix = type(X.matrix)(entries, shape=X.shape)
+    matrix.eliminate_zeros()
+    check_features(matrix, "X as float32")
+    return matrix
 
 
 def check_mode(mode: str) -> None:
@@ -74,8 +120,8 @@ def check_mode(mode: str) -> None:
         raise ValueError(f"unknown scale {mode!r}; known: {', '.join(MODES)}")
 
 
-def check_features(X: Any, what: str = "X", n_features: int | None = None) -> np.ndarray:
-    """Return `X` as an array if it can be trained on; errors call it `what`.
+def check_features(X: Any, what: str = "X", n_features: int | None = None) -> Any:
+    """Return `X` as an array, or as a `Source`, if it can be trained on; errors call it `what`.
 
     Raises
     ------
@@ -83,7 +129,7 @@ def check_features(X: Any, what: str = "X", n_features: int | None = None) -> np
         If `X` is not 2-D, is empty, is not numeric, has another number of features than `n_features` (where that
         is given), or holds NaN or infinite values.
     """
-    X = np.asarray(on_host(X))
+    X = as_samples(X)
     if X.dtype.kind not in "buif":
         raise ValueError(f"{what} has dtype {X.dtype}; give a dense array of real numbers")
     if X.ndim != 2:
@@ -92,17 +138,26 @@ def check_features(X: Any, what: str = "X", n_features: int | None = None) -> np
         raise ValueError(f"{what} is empty (shape {X.shape}); give at least one sample of one feature")
     if n_features is not None and X.shape[1] != n_features:
         raise ValueError(f"{what} has {X.shape[1]} features, but the model has {n_features} inputs")
+    if isinstance(X, Source):
+        if X.survey.first_bad is not None:
+            raise _not_finite(what, X.survey.n_bad, X.survey.first_bad)
+        return X
     finite = np.isfinite(X) if X.dtype.kind == "f" else np.True_
     if not finite.all():
         row, column = np.unravel_index(np.argmin(finite), X.shape)
-        raise ValueError(
-            f"{what} holds {finite.size - np.count_nonzero(finite)} NaN or infinite values, the first "
-            f"({X[row, column]}) at row {row}, column {column} (counted from 0); remove or fill them in first"
-        )
+        raise _not_finite(what, int(finite.size - np.count_nonzero(finite)), (int(row), int(column), X[row, column]))
     return X
 
 
-def _unit_range(train: np.ndarray) -> tuple[float, float]:
+def _not_finite(what: str, count: int, first: tuple[int, int, float]) -> ValueError:
+    row, column, value = first
+    return ValueError(
+        f"{what} holds {count} NaN or infinite values, the first ({value}) at row {row}, column {column} (counted "
+        f"from 0); remove or fill them in first"
+    )
+
+
+def _unit_range(train: Samples) -> tuple[float, float]:
     """The two values that become 0 and 1."""
     low, high = float(train.min()), float(train.max())
     # Asked before the dtype: binary data is often stored as uint8, and 1/255 would be a black picture.
@@ -115,7 +170,7 @@ def _unit_range(train: np.ndarray) -> tuple[float, float]:
     return low, high
 
 
-def _moments(train: np.ndarray, low: float, high: float) -> tuple[float, float]:
+def _moments(train: Samples, low: float, high: float) -> tuple[float, float]:
     """Mean and standard deviation over all values of the unit-scaled training set."""
     mean = sum(float(train[rows].sum(dtype=np.float64)) for rows in _blocks(train)) / train.size
     squares = sum(float(np.square(train[rows].astype(np.float64) - mean).sum()) for rows in _blocks(train))
@@ -125,6 +180,6 @@ def _moments(train: np.ndarray, low: float, high: float) -> tuple[float, float]:
     return (mean - low) / (high - low), std / (high - low)
 
 
-def _blocks(X: np.ndarray) -> Iterator[slice]:
+def _blocks(X: Samples) -> Iterator[slice]:
     height = max(1, _BLOCK // X.shape[1])
     return (slice(start, start + height) for start in range(0, len(X), height))

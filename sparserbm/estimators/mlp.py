@@ -1,4 +1,4 @@
-"""What the sparse MLP classifier and regressor share."""
+"""What the estimators around a sparse MLP share."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.model_selection import train_test_split
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from sparserbm.estimators.sparse_estimator import FLOATS, SparseEstimator, check_epochs
+from sparserbm.data.sources import Samples
+from sparserbm.estimators._start import model_to_start_from, started
+from sparserbm.estimators.sparse_estimator import SparseEstimator, check_epochs, float_type
 from sparserbm.models.mlp import MLP
 from sparserbm.network.units import Softmax, Units, hidden_layers
-from sparserbm.training import SGD, Adam, Backprop, EarlyStopping
+from sparserbm.registry import to_text
+from sparserbm.training import SGD, Adam, Backprop
+from sparserbm.training.algorithm import Algorithm
 from sparserbm.training.optimizers import Optimizer
 
 # scikit-learn's names for types of units that have another one here
@@ -43,7 +46,7 @@ class SparseMLP(SparseEstimator):
         verbose: bool | int = False,
         momentum: Any = 0.9,
         nesterovs_momentum: bool = True,
-        early_stopping: bool = False,
+        early_stopping: Any = False,
         validation_fraction: float = 0.1,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
@@ -56,6 +59,7 @@ class SparseMLP(SparseEstimator):
         regularization: Any = None,
         wiring: Any = None,
         weights: Any = "he_sparse",
+        start_from: Any = None,
         image_shape: tuple[int, int] | None = None,
         zone: Any = "auto",
         backend: Any = "auto",
@@ -87,6 +91,7 @@ class SparseMLP(SparseEstimator):
         self.regularization = regularization
         self.wiring = wiring
         self.weights = weights
+        self.start_from = start_from
         self.image_shape = image_shape
         self.zone = zone
         self.backend = backend
@@ -99,43 +104,45 @@ class SparseMLP(SparseEstimator):
     _rates: ClassVar[dict[str, float]]  # learning rate of each solver, where none is given
 
     @abstractmethod
-    def _targets(self, y: np.ndarray) -> np.ndarray:
+    def _targets(self, y: Any) -> np.ndarray | None:
         """`y` as the loss wants it."""
 
     @abstractmethod
     def _output(self) -> Units:
         """The output layer."""
 
+    def _inputs(self, X: Samples) -> Samples:
+        """`X` as the network wants it."""
+        return X
+
+    def _algorithm(self) -> Algorithm:
+        return Backprop(self.loss)
+
     # -- training ------------------------------------------------------------------------------------------------
 
-    def _fit(self, X: np.ndarray, y: np.ndarray) -> Self:
-        """Train a new model for up to `max_iter` epochs; `y` as from `_targets`."""
+    def _fit(self, X: Samples, y: Any, weight: Any = None) -> Self:
+        """Train a new model for up to `max_iter` epochs."""
         check_epochs("max_iter", self.max_iter)
-        if not self.n_iter_no_change >= 1:
-            raise ValueError(f"n_iter_no_change={self.n_iter_no_change!r} is not possible; use at least 1 epoch")
-        model = self._new_model(X)
-        stopping: dict[str, Any]
-        if self.early_stopping:
+        model, rule = self._new_model(X), self._stopping(self._watched)
+        stopping: dict[str, Any] = {"callbacks": (_plateau(self.n_iter_no_change, self.tol),)}
+        if rule is not None:
             # Both parts must hold every class, as in MLPClassifier.
-            X, X_held, y, y_held = train_test_split(
-                X,
-                y,
-                test_size=self.validation_fraction,
-                random_state=model.seed,
-                stratify=y if isinstance(model.output, Softmax) else None,
-            )
-            rule = EarlyStopping(self.n_iter_no_change, self._watched, self.tol)
-            stopping = {"validation": (X_held, y_held), "early_stopping": rule}
-        else:
-            stopping = {"callbacks": (_plateau(self.n_iter_no_change, self.tol),)}
-        return self._learn(model, X, y, epochs=self.max_iter, **stopping)
+            classes = y if isinstance(model.output, Softmax) else None
+            (X, y, weight), (X_held, y_held, w_held) = self._held_out(X, y, weight, model.seed, stratify=classes)
+            stopping = {"validation": (self._inputs(X_held), self._targets(y_held), w_held), "early_stopping": rule}
+        return self._learn(model, X, y, weight, epochs=self.max_iter, **stopping)
 
-    def _new_model(self, X: np.ndarray) -> MLP:
+    @property
+    def _sizes(self) -> tuple[int, ...]:
         sizes = self.hidden_layer_sizes
-        sizes = (sizes,) if isinstance(sizes, Integral) else tuple(sizes)
+        return (int(sizes),) if isinstance(sizes, Integral) else tuple(sizes)
+
+    def _new_model(self, X: Any) -> MLP:
+        if self.start_from is not None:
+            return self._started(X)
         return MLP(
             X.shape[1],
-            *hidden_layers(ACTIVATIONS.get(self.activation, str(self.activation)), sizes),
+            *hidden_layers(ACTIVATIONS.get(self.activation, str(self.activation)), self._sizes),
             self._output(),
             wiring=self._wiring(),
             weights=self.weights,
@@ -144,13 +151,49 @@ class SparseMLP(SparseEstimator):
             dtype=self._dtype(X),
         )
 
-    def _learn(self, model: MLP, X: np.ndarray, y: np.ndarray, **settings: Any) -> Self:
-        batch_size = min(200, len(X)) if isinstance(self.batch_size, str) else self.batch_size
+    def _started(self, X: Any) -> MLP:
+        """A new model with the hidden layers of `start_from`; parameters that say otherwise are refused."""
+        source = model_to_start_from(self.start_from)
+        if source.n_features != X.shape[1]:
+            raise ValueError(f"start_from has {source.n_features} inputs, but X has {X.shape[1]} features")
+        drawn = [name for name in ("epsilon", "density", "wiring") if getattr(self, name) is not None]
+        if drawn:
+            raise ValueError(f"start_from brings the connections of the hidden layers; leave {' and '.join(drawn)} out")
+        kind = {"seed": self._seed(), "backend": self.backend, "dtype": self._dtype(X)}
+        model = started(source, self._output(), weights=self.weights, **kind)
+        hidden = model.units[1:-1]
+        sizes = tuple(units.n for units in hidden)
+        # The defaults are those of a network that starts from nothing.
+        if self._sizes not in ((100,), sizes):
+            raise ValueError(
+                f"hidden_layer_sizes={self.hidden_layer_sizes!r}, but start_from has hidden layers of {sizes} units; "
+                f"leave hidden_layer_sizes out"
+            )
+        wanted = hidden_layers(ACTIVATIONS.get(self.activation, str(self.activation)), sizes)
+        if self.activation != "relu" and wanted != list(hidden):
+            raise ValueError(
+                f"activation={self.activation!r}, but the hidden layers of start_from are "
+                f"{', '.join(map(to_text, hidden))}; leave activation out"
+            )
+        return model
+
+    def _learn(self, model: MLP, X: Samples, y: Any, weight: Any = None, **settings: Any) -> Self:
+        batch_size = min(200, X.shape[0]) if isinstance(self.batch_size, str) else self.batch_size
         if isinstance(self.batch_size, str) and self.batch_size != "auto":
             raise ValueError(f'batch_size={self.batch_size!r} is not possible; use an integer or "auto"')
-        algorithm, optimizer = Backprop(self.loss), self._optimizer()
-        self._train(model, X, algorithm, optimizer, y=y, batch_size=batch_size, shuffle=bool(self.shuffle), **settings)
         self.n_outputs_ = model.output.n
+        self._train(
+            model,
+            self._inputs(X),
+            self._algorithm(),
+            self._optimizer(),
+            y=self._targets(y),
+            sample_weight=weight,
+            batch_size=batch_size,
+            shuffle=bool(self.shuffle),
+            seen={"X": X, "y": y},
+            **settings,
+        )
         return self
 
     def _optimizer(self) -> Optimizer:
@@ -166,8 +209,8 @@ class SparseMLP(SparseEstimator):
     def _forward(self, X: Any) -> np.ndarray:
         """Activities of the output layer, (n_samples, n_outputs), in the number type of X."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=FLOATS, reset=False)
-        return self.model_.predict(X).astype(X.dtype, copy=False)
+        X = self._validated(X, reset=False)
+        return self.model_.predict(X).astype(float_type(X), copy=False)
 
     @property
     def coefs_(self) -> list[np.ndarray]:

@@ -7,11 +7,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import validate_data
 
 from sparserbm.backends import with_kind
+from sparserbm.data.weights import weighted
 from sparserbm.estimators.mlp import SparseMLP
-from sparserbm.estimators.sparse_estimator import FLOATS
 from sparserbm.network.units import Softmax, Units
 
 
@@ -44,9 +43,9 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):
         Show progress on standard error.
     momentum, nesterovs_momentum : float, Schedule or text in [0, 1); bool
         Of ``solver="sgd"``.
-    early_stopping : bool
+    early_stopping : bool, EarlyStopping or text
         Hold out `validation_fraction` of the data and judge by them (accuracy, for the regressor loss) instead of by
-        the training loss; the model becomes that of the best epoch.
+        the training loss; the model becomes that of the best epoch. A rule may watch another metric of `history_`.
     validation_fraction : float in (0, 1)
     beta_1, beta_2 : float in [0, 1)
         Of ``solver="adam"``.
@@ -70,6 +69,11 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):
         of connections, that of the output included.
     weights : WeightScale, text or a sequence of them
         Distribution of the first weights.
+    start_from : Stack, RBM, list of RBMs, MLP or fitted SparseRBM, optional
+        Start every `fit` from a copy of its hidden layers: connections, weights and biases, to which the units, sizes
+        and wiring are due then; `weights` is that of the output layer, which is fresh. Only an MLP with the same output
+        layer keeps it. Copies that scikit-learn makes (cross-validation) hold a model, but unfit an estimator: give
+        ``estimator.model_`` there.
     image_shape : (rows, columns), optional
         Where the features are pixels.
     zone : Zone, text, (n_features,) bool, "auto" or None
@@ -114,15 +118,24 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):
     _rates: ClassVar[dict[str, float]] = {"sgd": 0.05, "adam": 0.005}
 
     @with_kind
-    def fit(self, X: Any, y: Any) -> Self:
-        """Train a new model on `X`, (n_samples, n_features), and the labels `y`, (n_samples,), of any type."""
-        X, y = validate_data(self, X, y, dtype=FLOATS)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train a new model on `X`, (n_samples, n_features), and the labels `y`, (n_samples,), of any type.
+
+        Parameters
+        ----------
+        X : array, sparse matrix, memory map or BatchSource
+            Of other data than arrays only one mini-batch at a time is dense.
+        sample_weight : (n_samples,) float of at least 0, optional
+            How much each sample counts, relative to the others of this call; samples of weight 0 are left out. For
+            classes of unequal size: ``sklearn.utils.compute_sample_weight("balanced", y)``.
+        """
+        X, y = self._validated(X, y)
         check_classification_targets(y)
         self.classes_ = np.unique(y)
-        return self._fit(X, self._targets(y))
+        return self._fit(*weighted(X, y, sample_weight))
 
     @with_kind
-    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train for one epoch on `X` and `y`; model and optimizer go on from the calls before.
 
         A call is an epoch: see `SparseRBM.partial_fit` for what that means for the evolution.
@@ -131,21 +144,23 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):
         ----------
         classes : (n_classes,) array
             All labels that will ever come; needed at the first call.
+        sample_weight : (n_samples,) float, optional
+            As in `fit`.
         """
         self._check_partial()
         fresh = not hasattr(self, "model_")
         if fresh and classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit.")
-        X, y = validate_data(self, X, y, dtype=FLOATS, reset=fresh)
+        X, y = self._validated(X, y, reset=fresh)
         check_classification_targets(y)
         if fresh:
             self.classes_ = np.unique(classes)
         elif classes is not None and not np.array_equal(self.classes_, np.unique(classes)):
             raise ValueError(f"classes={classes!r} are not those of the first call to partial_fit: {self.classes_}")
         model, follows = (self._new_model(X), None) if fresh else (self.model_, self.run_)
-        return self._learn(model, X, self._targets(y), epochs=1, follows=follows)
+        return self._learn(model, *weighted(X, y, sample_weight), epochs=1, follows=follows)
 
-    def _targets(self, y: np.ndarray) -> np.ndarray:
+    def _targets(self, y: Any) -> np.ndarray:
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
             raise ValueError(f"y has labels that are not in classes_: {unknown}; name them at the first partial_fit")

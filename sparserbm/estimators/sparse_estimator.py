@@ -6,9 +6,14 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import validate_data
 
 from sparserbm.backends import Backend
+from sparserbm.data.scaling import check_features
+from sparserbm.data.sources import Samples, Source, SparseSource, as_samples, chunks, is_source, take
+from sparserbm.estimators._callbacks import CallbackSupport, EachEpoch, with_callbacks
 from sparserbm.evolution import SET, Evolution
 from sparserbm.models.base import Model
 from sparserbm.network.wiring import Dense, ErdosRenyi
@@ -16,14 +21,15 @@ from sparserbm.registry import resolve
 from sparserbm.regularization import L1, L2, Penalty, penalties
 from sparserbm.runs import Run
 from sparserbm.topology import dead_units, learning_index
-from sparserbm.training import train
+from sparserbm.training import EarlyStopping, train
 from sparserbm.training.algorithm import Algorithm
 from sparserbm.training.optimizers import Optimizer
 
+NO_Y = "no_validation"  # scikit-learn's word for a y that is not there, unlike one that is None
 FLOATS = (np.float64, np.float32)  # what scikit-learn may hand over; float64 where it has to convert
 
 
-class SparseEstimator(BaseEstimator):
+class SparseEstimator(CallbackSupport, BaseEstimator):
     """An estimator around one `Model`; a subclass has the parameters that the methods below read.
 
     Attributes
@@ -50,6 +56,10 @@ class SparseEstimator(BaseEstimator):
     callbacks: Any
     random_state: Any
     verbose: Any
+    early_stopping: Any
+    validation_fraction: Any
+    n_iter_no_change: Any
+    tol: Any
     model_: Model
     run_: Run
     n_iter_: int
@@ -84,6 +94,59 @@ class SparseEstimator(BaseEstimator):
         rules: list[Penalty] = [rule(given) for rule, given in ((L1, self.l1), (L2, self.l2)) if given != 0]
         return (*rules, *penalties(self.regularization))
 
+    def _stopping(self, metric: str) -> EarlyStopping | None:
+        """The rule of `early_stopping`, which watches `metric` where it is True."""
+        if not self.n_iter_no_change >= 1:
+            raise ValueError(f"n_iter_no_change={self.n_iter_no_change!r} is not possible; use at least 1 epoch")
+        if isinstance(self.early_stopping, (bool, np.bool_)) or self.early_stopping is None:
+            return EarlyStopping(self.n_iter_no_change, metric, self.tol) if self.early_stopping else None
+        return resolve("early_stopping", self.early_stopping)
+
+    def _held_out(
+        self, X: Samples, y: Any, weight: Any, seed: int, stratify: Any = None
+    ) -> tuple[tuple[Any, Any, Any], tuple[Any, Any, Any]]:
+        """``X, y, weight`` to train with, and those of the share `validation_fraction`; what is None stays that."""
+        share, numbers = self.validation_fraction, np.arange(len(X))
+        parts = train_test_split(numbers, test_size=share, random_state=seed, stratify=stratify)
+        kept, held = (tuple(None if each is None else take(each, part) for each in (X, y, weight)) for part in parts)
+        return kept, held  # type: ignore[return-value]
+
+    # -- data ----------------------------------------------------------------------------------------------------
+
+    def _validated(self, X: Any, y: Any = NO_Y, *, reset: bool = True, **targets: Any) -> Any:
+        """`X`, or ``X, y``, checked: X as an array, or as a `Source` where it is a sparse matrix or one already.
+
+        Parameters
+        ----------
+        reset : bool
+            These data say how many features there are; else they must have as many.
+        **targets
+            What `validate_data` is to know of y.
+        """
+        alone = isinstance(y, str) and y == NO_Y
+        if not is_source(X):
+            found = validate_data(self, X, y, dtype=FLOATS, accept_sparse="csr", reset=reset, **targets)
+            return as_samples(found) if alone else (as_samples(found[0]), found[1])
+        X = check_features(X)
+        if not alone:
+            y = validate_data(self, "no_validation", y, reset=False, **targets)
+            if len(y) != len(X):
+                raise ValueError(f"X has {len(X)} samples but y has {len(y)}; give one target for each sample")
+        if reset:
+            self.__dict__.pop("feature_names_in_", None)
+            self.n_features_in_ = X.shape[1]
+        elif X.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting {self.n_features_in_} features "
+                f"as input."
+            )
+        return X if alone else (X, y)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     def _seed(self) -> int:
         """A seed for the model, from whatever scikit-learn takes as `random_state`, or a numpy Generator."""
         if isinstance(self.random_state, np.random.Generator):
@@ -92,22 +155,38 @@ class SparseEstimator(BaseEstimator):
 
     # -- training ------------------------------------------------------------------------------------------------
 
+    @with_callbacks
     def _train(
         self,
         model: Model,
-        X: np.ndarray,
+        X: Samples,
         algorithm: Algorithm,
         optimizer: Optimizer,
+        epochs: int,
+        seen: dict[str, Any],
         follows: Run | None = None,
         callbacks: tuple = (),
         **settings: Any,
     ) -> None:
-        """Train `model` and keep it; with `follows`, as a further part of that run."""
+        """Train `model` and keep it; with `follows`, as a further part of that run.
+
+        Parameters
+        ----------
+        seen : dict
+            ``X`` and ``y`` as the user knows them: for callbacks by scikit-learn's protocol.
+        """
+        if isinstance(seen["X"], SparseSource):
+            seen = seen | {"X": seen["X"].matrix}
+        context = self._init_callback_context(max_subtasks=epochs)
+        context.call_on_fit_task_begin(estimator=self, **seen)
+        if hasattr(self, "_skl_callbacks"):
+            callbacks = (*callbacks, EachEpoch(self, context, seen))
         run = train(
             model,
             X,
             algorithm,
             optimizer=optimizer,
+            epochs=epochs,
             regularization=self._penalties(),
             evolution=self._evolution(),
             callbacks=(*self.callbacks, *callbacks),
@@ -121,8 +200,9 @@ class SparseEstimator(BaseEstimator):
         if follows is not None:
             run.metrics = [*follows.metrics, *run.metrics[1:]]  # the first line is the last one of `follows` again
         self.model_, self.run_, self.n_iter_ = model, run, len(run.metrics) - 1
+        context.call_on_fit_task_end(estimator=self, **seen, reconstruction_attributes={})
 
-    def _dtype(self, X: np.ndarray) -> str | None:
+    def _dtype(self, X: Samples) -> str | None:
         """The number type of a model for `X`: that of a backend object, else of the data, as scikit-learn's do."""
         if isinstance(self.backend, Backend):
             return None
@@ -153,6 +233,27 @@ class SparseEstimator(BaseEstimator):
         if number == 0 and zone is not None:
             table["zone"] = learning_index(table["fan_out"], zone, pattern.n_places)
         return table
+
+
+def fitted(scaler: Any, X: Samples) -> Any:
+    """A scaler of scikit-learn fitted to `X`, of a `Source` block by block."""
+    if not isinstance(X, Source):
+        return scaler.fit(X)
+    for _, block in chunks(X):
+        scaler.partial_fit(block)
+    return scaler
+
+
+def scaled(scaler: Any, X: Samples) -> Samples:
+    """`X` as a fitted scaler makes it; a `Source` block by block, when it is read."""
+    if scaler is None:
+        return X
+    return X.changed(scaler.transform) if isinstance(X, Source) else scaler.transform(X)
+
+
+def float_type(X: Samples) -> np.dtype:
+    """Type of the numbers that belong to `X`: its own if that is a float, else float64."""
+    return X.dtype if X.dtype.kind == "f" else np.dtype(np.float64)
 
 
 def check_epochs(name: str, given: Any) -> None:

@@ -156,8 +156,8 @@ class Model(ABC):
         self.step, self.epoch = other.step, other.epoch
 
     @abstractmethod
-    def check_data(self, X: np.ndarray) -> np.ndarray:
-        """`X` checked as input of this model: finite, right number of features, right range."""
+    def check_data(self, X: Any) -> Any:
+        """`X`, an array or what becomes a `Source`, checked as input: finite, right number of features, right range."""
 
 
 def resolve_units(given: Units | str) -> Units:

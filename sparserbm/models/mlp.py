@@ -105,18 +105,26 @@ class MLP(Model):
         """Activities of all layers, input included, unit-major; they live in `workspace` until the next call."""
         return [layer.passed for layer in self.layers(x, workspace, {})]
 
-    def layers(self, x: Any, workspace: Workspace, masks: Mapping[int, Any]) -> list[Layer]:
+    def layers(
+        self, x: Any, workspace: Workspace, masks: Mapping[int, Any], first: int = 0, last: int | None = None
+    ) -> list[Layer]:
         """As `forward`, with all that the way back needs to know.
 
         Parameters
         ----------
+        x : (n_units, n_samples)
+            What layer `first` passes on.
         masks : dict of int to (n_units, n_samples)
             Factors for what a layer passes on, by its place (0 is the input): dropout.
+        first, last : int
+            The layers, by their places, from which and to which activities go; by default from the input to the
+            output.
         """
-        backend, passed = self.backend, _times(x, masks.get(0), None, workspace, 0)
+        backend, passed = self.backend, _times(x, masks.get(first), None, workspace, first)
         layers = [Layer(x, x, passed)]
-        for place, (connections, units) in enumerate(zip(self.connections, self.units[1:]), start=1):
-            slots, weight = self.biases[place - 1], connections.weight
+        for place in range(first + 1, len(self.units) if last is None else last + 1):
+            connections, units, slots = self.connections[place - 1], self.units[place], self.biases[place - 1]
+            weight = connections.weight
             seen = activity = workspace.array(f"seen {place}", units.n, x.shape[1])
             if units.fused:
                 backend.spmm(connections, weight, passed, seen, slots["bias"], units.activation, slope=units.slope)
@@ -130,16 +138,30 @@ class MLP(Model):
             layers.append(Layer(seen, activity, passed))
         return layers
 
-    def check_data(self, X: np.ndarray) -> np.ndarray:
+    def check_data(self, X: Any) -> Any:
         return check_features(X, n_features=self.n_features)
 
-    def predict(self, X: np.ndarray) -> np.ndarray:
+    def predict(self, X: Any) -> np.ndarray:
         """Activities of the output layer: (n_samples, n_outputs); probabilities for Softmax units."""
-        X = self.check_data(X)
-        out = np.empty((len(X), self.output.n), dtype=self.backend.dtype)
+        return self.activity(self.check_data(X), len(self.connections))
+
+    def activity(self, A: Any, layer: int, given: int = 0) -> np.ndarray:
+        """What the layer at one place passes on, given what the layer at the place `given` does (0 is the input).
+
+        Parameters
+        ----------
+        A : (n_samples, n_units of `given`)
+        layer, given : int
+
+        Returns
+        -------
+        (n_samples, n_units of `layer`)
+        """
+        out = np.empty((len(A), self.units[layer].n), dtype=self.backend.dtype)
         workspace = Workspace(self.backend)
-        for part, x in blocks(self.backend, X, self.widest):
-            out[part] = self.backend.to_numpy(self.forward(x, workspace)[-1]).T
+        for part, a in blocks(self.backend, A, self.widest):
+            passed = self.layers(a, workspace, {}, given, layer)[-1].passed
+            out[part] = self.backend.to_numpy(passed).T
         return out
 
 

@@ -9,11 +9,13 @@ import numpy as np
 from sparserbm.backends import Backend
 from sparserbm.data.batches import blocks
 from sparserbm.data.scaling import check_features
+from sparserbm.data.sources import Source, chunks
 from sparserbm.models.base import Model, resolve_units
 from sparserbm.network.connections import Connections
-from sparserbm.network.units import Bernoulli, Units
+from sparserbm.network.units import Bernoulli, Gaussian, Units
 from sparserbm.network.weights import WeightScale
 from sparserbm.network.wiring import ErdosRenyi, Wiring
+from sparserbm.registry import to_text
 from sparserbm.rng import Draws
 
 
@@ -23,7 +25,8 @@ class RBM(Model):
     Parameters
     ----------
     visible, hidden : Units or text
-        Bernoulli or Gaussian; at most one of the two Gaussian.
+        Visible: Bernoulli, Gaussian, Potts, or several of them side by side (Mixed). Hidden: the same, or
+        TruncatedGaussian. At most one of the two Gaussian.
     wiring : Wiring or text
         The first pattern; epsilon=11, or as much as there is room for, where none is given.
     weights : WeightScale or text
@@ -65,12 +68,24 @@ class RBM(Model):
         for units in self.units:
             if not units.stochastic:
                 raise ValueError(
-                    f"{type(units).__name__} units have no distribution; an RBM needs Bernoulli or Gaussian"
+                    f"{type(units).__name__} units have no distribution; an RBM needs Bernoulli, Gaussian, Potts or, "
+                    f"as hidden units, TruncatedGaussian"
                 )
-        if not any(isinstance(units, Bernoulli) for units in self.units):
+        if not self.visible.observable:
+            raise ValueError(
+                f"{type(self.visible).__name__} units can only be hidden units; use others as visible ones"
+            )
+        if self.hidden.own:
+            raise ValueError(
+                f"{to_text(self.hidden)}: hidden units cannot have slots of their own; learned=True is for visible ones"
+            )
+        if self.visible.real and self.hidden.real:
             raise ValueError("an RBM with Gaussian units on both sides has no finite partition function; use one side")
         self.connections = [self.wire(0, ErdosRenyi(epsilon=11, clip=True) if wiring is None else wiring, weights)]
         self.biases = [self.bias_slots(np.zeros(units.n)) for units in self.units]
+        for units, slots in zip(self.units, self.biases):
+            for name, first in units.own.items():
+                slots[name] = np.broadcast_to(np.asarray(first, dtype=self.backend.dtype), (units.n,))
         if gates:
             self.add_gates(self.biases[1])
 
@@ -122,16 +137,18 @@ class RBM(Model):
             In a model with gates, what the connections bring before gate and bias is written here.
         """
         if self.gate is None:
-            return self._given(0, self.visible.statistic(visible), mean, draws, sample)
+            return self._given(0, self.seen(0, visible), mean, draws, sample)
         self._gated_input(visible, mean, mean if total is None else total)
-        self.backend.activate(self.hidden.activation, mean)
-        if draws is not None and sample is not None:
-            self.hidden.draw(self.backend, mean, draws.next(), sample)
-        return mean
+        key = draws.next() if draws is not None and sample is not None else None
+        return self.hidden.conditional(self.backend, self.biases[1], mean, key, sample)
 
     def visible_given(self, hidden: Any, mean: Any, draws: Draws | None = None, sample: Any = None) -> Any:
         """As `hidden_given`, the other way."""
-        return self._given(1, self.gated(self.hidden.statistic(hidden)), mean, draws, sample)
+        return self._given(1, self.gated(self.seen(1, hidden)), mean, draws, sample)
+
+    def seen(self, side: int, states: Any) -> Any:
+        """What connections see of states of the visible (side 0) or hidden (1) units, before gates."""
+        return self.units[side].statistic(self.backend, self.biases[side], states)
 
     def gated(self, hidden: Any) -> Any:
         """Hidden statistics, (n_hidden, n_samples), as the connections see them: times the gates, if there are any."""
@@ -139,40 +156,46 @@ class RBM(Model):
 
     def _gated_input(self, visible: Any, out: Any, total: Any) -> None:
         """Total inputs of hidden units with gates, into `out`; `total` as in `hidden_given`."""
-        self.backend.spmm(self.matrix, self.matrix.weight, self.visible.statistic(visible), total)
+        self.backend.spmm(self.matrix, self.matrix.weight, self.seen(0, visible), total)
         self.backend.xp.multiply(total, self.gate[:, None], out=out)
         out += self.hidden_bias[:, None]
 
     def _given(self, source: int, states: Any, mean: Any, draws: Draws | None, sample: Any) -> Any:
         product = self.backend.spmm if source == 0 else self.backend.spmm_t
-        units, bias = self.units[1 - source], self.biases[1 - source]["bias"]
+        units, slots = self.units[1 - source], self.biases[1 - source]
         key = draws.next() if draws is not None and sample is not None else None
-        arguments = (self.matrix, self.matrix.weight, states, mean, bias, units.activation)
-        if key is not None and isinstance(units, Bernoulli):
-            return product(*arguments, sample=sample, key=key)  # the draw is fused into the product
+        arguments = (self.matrix, self.matrix.weight, states, mean, slots["bias"])
+        if isinstance(units, Bernoulli):  # activation and draw are fused into the product
+            return product(*arguments, units.activation, sample=None if key is None else sample, key=key)
         product(*arguments)
-        if key is not None:
-            units.draw(self.backend, mean, key, sample)
-        return mean
+        return units.conditional(self.backend, slots, mean, key, sample)
 
     def free_energy_of(self, visible: Any) -> Any:
         """``F(v) = visible(v) - sum_j log_partition_j(b_j + sum_i v_i w_ij)``; (n_samples,) on the device."""
         z = self.backend.empty((self.hidden.n, visible.shape[1]))
         if self.gate is None:
-            self.backend.spmm(self.matrix, self.matrix.weight, self.visible.statistic(visible), z, self.hidden_bias)
+            self.backend.spmm(self.matrix, self.matrix.weight, self.seen(0, visible), z, self.hidden_bias)
         else:
             self._gated_input(visible, z, z)
-        hidden = self.hidden.log_partition(self.backend, z, z).sum(axis=0)
-        return self.visible.energy(self.backend, visible, self.visible_bias) - hidden
+        hidden = self.hidden.log_partition(self.backend, self.biases[1], z, z).sum(axis=0)
+        return self.visible.energy(self.backend, self.biases[0], visible) - hidden
 
     # -- the public edge, sample-major ---------------------------------------------------------------------------
 
-    def check_data(self, X: np.ndarray) -> np.ndarray:
+    def check_data(self, X: Any) -> Any:
         X = check_features(X, n_features=self.n_features)
-        self.visible.check_data(float(X.min()), float(X.max()))
+        # The smallest and largest value of a source are known; other units look at all values, a few samples at a time.
+        if isinstance(X, Source) and not isinstance(self.visible, (Bernoulli, Gaussian)):
+            for part, values in chunks(X):
+                try:
+                    self.visible.check_data(values)
+                except ValueError as error:
+                    raise ValueError(f"samples {part.start} to {part.stop - 1}: {error}") from None
+        else:
+            self.visible.check_data(X)
         return X
 
-    def transform(self, X: np.ndarray) -> np.ndarray:
+    def transform(self, X: Any) -> np.ndarray:
         """Means of the hidden units: (n_samples, n_hidden)."""
         X = check_features(X, n_features=self.n_features)
         out = np.empty((len(X), self.hidden.n), dtype=self.backend.dtype)
@@ -181,7 +204,7 @@ class RBM(Model):
             out[part] = self.backend.to_numpy(h).T
         return out
 
-    def reconstruct(self, X: np.ndarray) -> np.ndarray:
+    def reconstruct(self, X: Any) -> np.ndarray:
         """Means of the visible units given the means of the hidden ones: (n_samples, n_visible), deterministic."""
         X = check_features(X, n_features=self.n_features)
         out = np.empty((len(X), self.visible.n), dtype=self.backend.dtype)
@@ -190,7 +213,7 @@ class RBM(Model):
             out[part] = self.backend.to_numpy(self.visible_given(h, self.backend.empty(v.shape))).T
         return out
 
-    def free_energy(self, X: np.ndarray) -> np.ndarray:
+    def free_energy(self, X: Any) -> np.ndarray:
         """F(v) for every row, in nats: (n_samples,); low where the model finds the sample probable."""
         X = check_features(X, n_features=self.n_features)
         out = np.empty(len(X), dtype=self.backend.dtype)
@@ -210,8 +233,9 @@ class RBM(Model):
         streams = self.streams if seed is None else type(self.streams)(seed)
         h, v = self.backend.empty((self.hidden.n, n_samples)), self.backend.empty((self.visible.n, n_samples))
         h_mean, v_mean = self.backend.empty(h.shape), self.backend.empty(v.shape)
-        h_mean[...] = 0.5
-        self.hidden.draw(self.backend, h_mean, streams.draws("sample-start", 0).next(), h)
+        h_mean[...] = 0  # hidden states as if there were no connections and biases
+        key = streams.draws("sample-start", 0).next()
+        self.hidden.conditional(self.backend, self.biases[1], h_mean, key, h)
         for sweep in range(sweeps):
             draws = streams.draws("sample", sweep)
             self.visible_given(h, v_mean, draws, v)

@@ -28,13 +28,22 @@ class Coactivity:
     seen : (pre, post) or None
         Activities of both sides while the data were shown, (n_units, n_samples) each: what the units have to do with
         each other, apart from any gradient.
+    sampled : (n_connections,), optional
+        The gradient at all connections, where the trainer needed it itself.
     """
 
     pairs: tuple[SignedPair, ...]
     seen: tuple[Any, Any] | None = None
+    sampled: Any = None
 
     def at_connections(self, backend: Backend, part: Part, out: Any) -> Any:
         """The gradient at the existing connections of some rows, written into `out`."""
+        if self.sampled is not None:
+            out[...] = self.sampled[part.connections]
+            return out
+        return self._sample(backend, part, out)
+
+    def _sample(self, backend: Backend, part: Part, out: Any) -> Any:
         # Each phase is divided by its own length: persistent chains may be more than a small last batch has samples.
         means = [SignedPair(pair.sign / pair.pre.shape[1], pair.pre, pair.post[part.units]) for pair in self.pairs]
         return backend.sddmm(part, means, out)
@@ -44,7 +53,7 @@ class Coactivity:
         pattern = Pattern.from_keys(self.pairs[0].pre.shape[0], self.pairs[0].post.shape[0], keys)
         rows = Rows(backend.asarray(pattern.indptr), backend.asarray(pattern.pre), None)
         whole = Part(slice(0, pattern.n_post), slice(0, len(keys)), rows)
-        return self.at_connections(backend, whole, backend.zeros(len(keys)))
+        return self._sample(backend, whole, backend.zeros(len(keys)))
 
 
 # Coactivity of every matrix of connections for the last mini-batches, the newest first, with the weights that the model

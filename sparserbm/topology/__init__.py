@@ -1,6 +1,6 @@
 """Measures of the wiring: arrays in, numbers and tables out; nothing here knows a model or a run."""
 
-from sparserbm.topology.degrees import dead_units, degree_image, dispersion, fan_in, fan_out
+from sparserbm.topology.degrees import dead_units, degree_image, dispersion, fan_in, fan_out, strength, survival
 from sparserbm.topology.zones import (
     LearningIndex,
     central_square,
@@ -13,6 +13,8 @@ from sparserbm.topology.zones import (
 __all__ = [
     "fan_out",
     "fan_in",
+    "strength",
+    "survival",
     "degree_image",
     "dispersion",
     "dead_units",

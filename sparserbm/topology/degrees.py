@@ -36,6 +36,43 @@ def fan_out(pre: np.ndarray, n_pre: int) -> np.ndarray:
     return np.bincount(pre, minlength=n_pre)
 
 
+def strength(pre: np.ndarray, weight: np.ndarray, n_pre: int) -> np.ndarray:
+    """Sum of the absolute weights of the connections of every pre unit (input), 0 where there are none.
+
+    Atashgahi et al. (2021) select features by it.
+
+    Parameters
+    ----------
+    pre : (n_connections,) int, in [0, n_pre)
+    weight : (n_connections,) float
+    n_pre : int
+
+    Returns
+    -------
+    (n_pre,) float64
+    """
+    return np.bincount(np.asarray(pre, dtype=np.int64), np.abs(np.asarray(weight, dtype=float)), minlength=n_pre)
+
+
+def survival(pre: np.ndarray, age: np.ndarray, n_pre: int) -> np.ndarray:
+    """Mean age of the connections of every pre unit (input), 0 where there are none.
+
+    Parameters
+    ----------
+    pre : (n_connections,) int, in [0, n_pre)
+    age : (n_connections,) int
+        Steps since the birth of each connection.
+    n_pre : int
+
+    Returns
+    -------
+    (n_pre,) float64, in steps
+    """
+    pre = np.asarray(pre, dtype=np.int64)
+    degrees = np.bincount(pre, minlength=n_pre)
+    return np.bincount(pre, np.asarray(age, dtype=float), minlength=n_pre) / np.maximum(degrees, 1)
+
+
 def fan_in(indptr: np.ndarray) -> np.ndarray:
     """Connections of every post unit: (n_post,) int, from the row pointer (n_post + 1,) of a CSR pattern."""
     return np.diff(np.asarray(indptr, dtype=np.int64))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sparserbm.data.batches import Batch
+from sparserbm.data.sources import Samples
 from sparserbm.models.base import Model
 from sparserbm.network.coactivity import Coactivity
 from sparserbm.rng import Draws
@@ -47,10 +48,13 @@ class Trainer(ABC):
         """Coactivity, bias terms and loss of a mini-batch."""
 
     @abstractmethod
-    def evaluate(self, model: Any, X: Any, y: np.ndarray | None) -> dict[str, float]:
-        """Means over given data, `X` on host or device, without training, e.g. ``{"loss": ..., "accuracy": ...}``."""
+    def evaluate(self, model: Any, X: Any, y: np.ndarray | None, weight: np.ndarray | None = None) -> dict[str, float]:
+        """Means over given data, `X` on host or device or a `Source`, without training, e.g. ``{"loss": ...}``.
 
-    def compare(self, model: Any, X: np.ndarray, validation: np.ndarray) -> dict[str, float]:
+        With `weight`, (n_samples,) of mean 1, those of the weighted samples.
+        """
+
+    def compare(self, model: Any, X: Any, validation: Any) -> dict[str, float]:
         """Quantities that need training and validation data at once."""
         return {}
 
@@ -78,5 +82,5 @@ class Algorithm(ABC):
         """Activities held for one sample of a mini-batch, given the units of every layer (the input included)."""
 
     @abstractmethod
-    def start(self, model: Any, X: np.ndarray, batch_size: int) -> Trainer:
-        """A trainer for `model`; an untrained model may be prepared with the data."""
+    def start(self, model: Any, X: Samples, batch_size: int, weight: np.ndarray | None = None) -> Trainer:
+        """A trainer for `model`; an untrained model may be prepared with the data, and their weights of mean 1."""

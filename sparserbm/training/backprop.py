@@ -10,13 +10,15 @@ import numpy as np
 
 from sparserbm.backends import Gate, SignedPair, Workspace, on_host
 from sparserbm.data.batches import Batch, blocks
+from sparserbm.data.sources import Samples
 from sparserbm.models.base import Model
 from sparserbm.models.mlp import MLP, Layer
 from sparserbm.network.coactivity import Coactivity
-from sparserbm.registry import register, resolve
+from sparserbm.registry import register, resolve, to_text
 from sparserbm.rng import Draws
 from sparserbm.training.algorithm import Algorithm, Signals, Trainer
-from sparserbm.training.losses import Loss
+from sparserbm.training.corruption import Corruption
+from sparserbm.training.losses import Loss, SquaredError, SumOfSquares
 
 
 @register("algorithm", "backprop")
@@ -33,6 +35,12 @@ class Backprop(Algorithm):
         ``1 / (1 - dropout)`` times as much, so that nothing changes outside of training.
     input_dropout : float in [0, 1)
         The same for the inputs.
+    corruption : Corruption or text, optional
+        ``"masking(0.2)"`` or ``"gaussian(0.2)"``: what training does to the inputs. Unlike dropout it is not balanced;
+        evaluation knows neither.
+    reconstruct : bool
+        The targets are the inputs, as they were before any corruption: an autoencoder. Labels are not looked at.
+        Needs ``loss="mse"`` or ``"sse"``.
 
     Notes
     -----
@@ -42,6 +50,8 @@ class Backprop(Algorithm):
     loss: Any = "cross_entropy"
     dropout: Any = 0.0
     input_dropout: float = 0.0
+    corruption: Any = None
+    reconstruct: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "loss", resolve("loss", self.loss))
@@ -53,6 +63,11 @@ class Backprop(Algorithm):
         for rate in (self.input_dropout, *(self.dropout if several else (self.dropout,))):
             if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
                 raise ValueError(f"a dropout of {rate!r} is not possible; use a number in [0, 1)")
+        object.__setattr__(self, "corruption", resolve("corruption", self.corruption))
+        if self.corruption is not None and not isinstance(self.corruption, Corruption):
+            raise TypeError(f"corruption={self.corruption!r} is not possible; give a Corruption or its text")
+        if self.reconstruct and not isinstance(self.loss, (SquaredError, SumOfSquares)):
+            raise ValueError(f"reconstruct=True needs loss='mse' or 'sse', not {to_text(self.loss)!r}")
 
     def rates(self, n_layers: int) -> list[float]:
         """Dropout of every layer but the output, for `n_layers` layers with the input and the output."""
@@ -65,6 +80,14 @@ class Backprop(Algorithm):
         if not isinstance(model, MLP):
             raise TypeError(f"Backprop trains an MLP, not a {type(model).__name__}; for an RBM use CD()")
         self.rates(len(model.units))
+        if self.reconstruct:
+            if model.output.n != model.n_features:
+                raise ValueError(
+                    f"reconstruct=True needs as many outputs as inputs, but the model has {model.output.n} and "
+                    f"{model.n_features}"
+                )
+            self.loss.check(model, np.zeros((1, model.output.n)))
+            return None
         if y is None:
             raise ValueError("an MLP needs targets: pass y")
         return self.loss.check(model, np.asarray(on_host(y)))
@@ -74,9 +97,10 @@ class Backprop(Algorithm):
 
     def activities(self, sizes: Sequence[int]) -> int:
         masked = sum(n for n, rate in zip(sizes, self.rates(len(sizes))) if rate)  # a mask, and what it lets through
-        return sizes[0] + 2 * sum(sizes[1:]) + 2 * masked
+        corrupted = 0 if self.corruption is None else sizes[0]
+        return sizes[0] + 2 * sum(sizes[1:]) + 2 * masked + corrupted
 
-    def start(self, model: MLP, X: np.ndarray, batch_size: int) -> Backpropagation:
+    def start(self, model: MLP, X: Samples, batch_size: int, weight: np.ndarray | None = None) -> Backpropagation:
         return Backpropagation(self, model)
 
 
@@ -91,11 +115,14 @@ class Backpropagation(Trainer):
 
     def signals(self, model: MLP, batch: Batch, draws: Draws) -> Signals:
         backend, n = model.backend, batch.x.shape[1]
-        masks = self._masks(model, n, draws)
-        layers = model.layers(batch.x, self._arrays, masks)
+        masks, x = self._masks(model, n, draws), batch.x
+        if self.settings.corruption is not None:
+            x = self.settings.corruption.corrupt(backend, x, draws.next(), self._arrays.array("corrupted", *x.shape))
+        target = batch.x if self.settings.reconstruct else batch.y
+        layers = model.layers(x, self._arrays, masks)
         activities = [layer.passed for layer in layers]
         delta = self._arrays.array("delta out", model.output.n, n)
-        sums = self.settings.loss.value_and_delta(backend, model, activities[-1], batch.y, delta)
+        sums = self._loss(model, activities[-1], target, delta, batch.weight)
         deltas, others = [delta], []
         for place in range(len(model.connections) - 1, 0, -1):
             below = self._arrays.array(f"delta {place}", model.units[place].n, n)
@@ -144,15 +171,22 @@ class Backpropagation(Trainer):
         gradients |= units.back(backend, slots, layer.seen, below, self._arrays)
         return [(place - 1, name, gradient) for name, gradient in gradients.items()]
 
-    def evaluate(self, model: MLP, X: Any, y: np.ndarray | None) -> dict[str, float]:
+    def _loss(self, model: MLP, output: Any, y: Any, delta: Any, weight: Any) -> dict[str, Any]:
+        more = () if weight is None else (weight,)
+        return self.settings.loss.value_and_delta(model.backend, model, output, y, delta, *more)
+
+    def evaluate(self, model: MLP, X: Any, y: np.ndarray | None, weight: np.ndarray | None = None) -> dict[str, float]:
         """Mean loss, and accuracy for classifiers."""
-        assert y is not None
         totals: dict[str, float] = {}
         for part, x in blocks(model.backend, X, model.widest):
-            target = model.backend.asarray(y[part])
             output = model.forward(x, self._blocks)[-1]
             delta = self._blocks.array("delta", *output.shape)
-            target = model.backend.xp.ascontiguousarray(target.T) if target.ndim == 2 else target
-            for name, value in self.settings.loss.value_and_delta(model.backend, model, output, target, delta).items():
+            target = x if y is None else self._on_device(model, y[part])
+            weights = None if weight is None else model.backend.asarray(weight[part], np.float64)
+            for name, value in self._loss(model, output, target, delta, weights).items():
                 totals[name] = totals.get(name, 0.0) + float(value)
         return {name: total / len(X) for name, total in totals.items()}
+
+    def _on_device(self, model: MLP, y: np.ndarray) -> Any:
+        target = model.backend.asarray(y)
+        return model.backend.xp.ascontiguousarray(target.T) if target.ndim == 2 else target

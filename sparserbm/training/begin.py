@@ -12,8 +12,11 @@ import numpy as np
 from sparserbm.backends import get_backend
 from sparserbm.data import Dataset, fingerprint
 from sparserbm.data.batches import Batches
+from sparserbm.data.sources import as_samples
+from sparserbm.data.weights import weighted
 from sparserbm.evolution.engine import Evolution
 from sparserbm.models.base import Model
+from sparserbm.models.stack import Stack
 from sparserbm.regularization import Penalty
 from sparserbm.runs import Run, RunWriter, read_config
 from sparserbm.training.algorithm import Algorithm
@@ -40,10 +43,11 @@ from sparserbm.training.zone import active_zone
 
 def train(
     model: Model,
-    X: np.ndarray | Dataset,
+    X: Any,
     algorithm: Algorithm | str,
     *,
     y: np.ndarray | None = None,
+    sample_weight: Any = None,
     epochs: int = 10,
     batch_size: int = 100,
     optimizer: Optimizer | str | None = None,
@@ -70,20 +74,25 @@ def train(
     model : RBM or MLP
         Trained in place; a model that was trained before goes on from there, with a fresh optimizer unless `follows`
         is given.
-    X : (n_samples, n_features) float or Dataset
-        A data set brings its labels, test set (as validation data) and image shape.
+    X : (n_samples, n_features) float, sparse matrix, memory map, BatchSource or Dataset
+        An array goes to the device as a whole. Of a sparse matrix of SciPy, an array of ``numpy.memmap`` (or of
+        ``numpy.load`` with `mmap_mode`) and a `BatchSource` only one mini-batch at a time is a dense array. A data set
+        brings its labels, test set (as validation data) and image shape.
     algorithm : Algorithm or text
         ``CD(k=1)`` for an RBM, ``Backprop()`` for an MLP.
     y : (n_samples,) int or (n_samples, n_outputs) float, optional
         Class numbers from 0, or targets.
+    sample_weight : (n_samples,) float of at least 0, optional
+        How much each sample counts, relative to the others: what is minimised is the weighted mean loss, and an integer
+        weight stands for as many copies of the sample. Samples of weight 0 are left out.
     epochs, batch_size : int
         The last mini-batch of an epoch has what is left over.
     optimizer : Optimizer or text, default SGD(0.05)
     regularization : Penalty, text or a sequence of them, optional
     evolution : Evolution or text, optional
         E.g. ``SET(zeta=0.3)``; None keeps the first wiring.
-    validation : array, (X, y) or Dataset, optional
-        Measured at the end of every epoch, before the evolution event.
+    validation : array, (X, y), (X, y, sample_weight) or Dataset, optional
+        Measured at the end of every epoch, before the evolution event; X as for training.
     early_stopping : EarlyStopping or text, optional
         Needs `validation` for its usual metric; the model becomes that of the best epoch.
     callbacks : sequence of callables
@@ -124,6 +133,8 @@ def train(
     DivergenceError
         If training leaves the finite numbers.
     """
+    if isinstance(model, Stack):
+        raise TypeError("train trains one model; train_stack(stack, X, ...) trains the layers of a stack")
     data_name = X.name if isinstance(X, Dataset) else "array"
     image_shape = X.image_shape if isinstance(X, Dataset) and image_shape is None else image_shape
     X, y, validation = _unpack(X, y, validation)
@@ -132,7 +143,7 @@ def train(
     check_strengths(rules.regularization, model)
     check_callbacks(callbacks)
     check_follows(follows, model)
-    X, y = check_data(model, rules.algorithm, X, y)
+    X, y, weight = weighted(*check_data(model, rules.algorithm, X, y), sample_weight)
     validation = validation_data(model, rules.algorithm, validation)
     check_stopping(rules.early_stopping, validation)
     warn_if_dense(model)
@@ -141,7 +152,7 @@ def train(
         "n_samples": len(X),
         "n_features": X.shape[1],
         "image_shape": check_shape(image_shape, X.shape[1]),
-        "sha256": fingerprint(X, y),
+        "sha256": _checksum(X, y, weight),
         "validation_sha256": None if validation is None else fingerprint(*validation),
     }
     found = active_zone(zone, X, image_shape)
@@ -154,7 +165,7 @@ def train(
         _forget_optimizer(model)
     last = model.epoch + settings["epochs"]
     state = {} if follows is None else follows.carry["trainer"]
-    data_sets = X, y, validation
+    data_sets = X, y, weight, validation
     watching: list[Callback] = [*callbacks, *([Progress(last)] if progress else [])]
     with memory_explained(lambda: _needs(config, rules, X, validation), model.backend, writer.folder):
         return _run(model, data_sets, rules, settings, writer, (start, last), state, watching)
@@ -162,9 +173,10 @@ def train(
 
 def resume(
     folder: str | os.PathLike,
-    X: np.ndarray | Dataset,
+    X: Any,
     *,
     y: np.ndarray | None = None,
+    sample_weight: Any = None,
     epochs: int,
     validation: Any = None,
     backend: Any = None,
@@ -178,8 +190,8 @@ def resume(
     Parameters
     ----------
     folder : path
-    X, y, validation : as in `train`
-        The same data as before; that is checked.
+    X, y, sample_weight, validation : as in `train`
+        The same data as before; that is checked. A memory map or source may stand for an array with the same values.
     epochs : int
         In all, those done included.
     backend : {"auto", "numpy", "cupy", "reference"} or Backend, optional
@@ -193,6 +205,8 @@ def resume(
     """
     folder = Path(folder)
     config = read_config(folder)
+    if config["model"]["kind"] == "stack":
+        raise ValueError(f"{folder} holds a stack; go on with resume_stack({str(folder)!r}, X)")
     settings = config["training"]
     epochs = check_counts(epochs=epochs)["epochs"]
     check_callbacks(callbacks)
@@ -203,19 +217,21 @@ def resume(
     backend = get_backend(config["model"]["backend"] if backend is None else backend, config["model"]["dtype"])
     with memory_explained(lambda: _needs(config, rules, X, validation), backend, folder):
         model, extra, state = load_checkpoint(folder / "checkpoint.npz", backend)
-        X, y = check_data(model, rules.algorithm, X, y)
+        X, y, weight = weighted(*check_data(model, rules.algorithm, X, y), sample_weight)
         validation = validation_data(model, rules.algorithm, validation)
-        _check_same_data(config, folder, fingerprint(X, y), None if validation is None else fingerprint(*validation))
+        validation_sha256 = None if validation is None else fingerprint(*validation)
+        _check_same_data(config, folder, _checksum(X, y, weight), validation_sha256)
         writer = RunWriter.reopen(folder, model.epoch)
         writer.run.config["training"]["epochs"] = max(epochs, model.epoch)
         writer.write_config()
         watching: list[Callback] = [*callbacks, *([Progress(epochs)] if progress else [])]
-        return _run(model, (X, y, validation), rules, settings, writer, (extra["start"], epochs), state, watching)
+        data, span = (X, y, weight, validation), (extra["start"], epochs)
+        return _run(model, data, rules, settings, writer, span, state, watching)
 
 
 def _run(
     model: Model,
-    data: tuple[np.ndarray, np.ndarray | None, Any],
+    data: tuple[Any, np.ndarray | None, np.ndarray | None, Any],
     rules: Rules,
     settings: dict[str, Any],
     writer: RunWriter,
@@ -228,11 +244,11 @@ def _run(
     Everything that a run holds on the device is made here or later.
     """
     start, last = span
-    X, y, validation = data
-    trainer = rules.algorithm.start(model, X, settings["batch_size"])
+    X, y, weight, validation = data
+    trainer = rules.algorithm.start(model, X, settings["batch_size"], weight)
     trainer.restore(state)
-    recorder = Recorder(model.backend, trainer, writer, (X, y), validation, rules, settings["snapshot_every"])
-    batches = Batches(model.backend, X, y, settings["batch_size"], model.step)
+    recorder = Recorder(model.backend, trainer, writer, X, validation, rules, settings["snapshot_every"])
+    batches = Batches(model.backend, X, y, settings["batch_size"], model.step, weight)
     training = Training(model, trainer, batches, rules, recorder, callbacks, settings["shuffle"], start)
     if not writer.run.metrics:
         recorder.epoch(model, whole=True)
@@ -241,8 +257,8 @@ def _run(
 
 def _needs(config: dict[str, Any], rules: Rules, X: Any, validation: Any) -> Estimate:
     """What the run of this config takes; validation data that are not brought into form yet do not count."""
-    model, settings = config["model"], config["training"]
-    held = validation[0] if isinstance(validation, tuple) else None
+    model, settings, X = config["model"], config["training"], as_samples(X)
+    held = as_samples(validation[0]) if isinstance(validation, tuple) else None
     return estimate(
         model["layer_sizes"],
         model["n_connections"],
@@ -262,6 +278,10 @@ def _unpack(X: Any, y: Any, validation: Any) -> tuple[Any, Any, Any]:
     if not isinstance(X, Dataset):
         return X, y, validation
     return X.X, X.y if y is None else y, X if validation is None and X.X_test is not None else validation
+
+
+def _checksum(X: Any, y: Any, weight: Any) -> str:
+    return fingerprint(X, y) if weight is None else fingerprint(X, y, weight)
 
 
 def _check_same_data(config: dict[str, Any], folder: Path, sha256: str, validation_sha256: str | None) -> None:

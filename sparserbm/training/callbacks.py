@@ -11,7 +11,8 @@ from typing import Any, TextIO
 
 from sparserbm.registry import register
 
-# A callback gets the model and the metrics of the epoch; a true result ends training after this epoch.
+# A callback gets the model and the metrics of the epoch; a true result ends training after this epoch. Two methods are
+# called where it has them: `begin_epoch(model)` before every epoch, `close()` when training ends, be it in an error.
 Callback = Callable[[Any, dict[str, Any]], Any]
 
 HIGHER_IS_BETTER = ("accuracy", "pseudo_likelihood")
@@ -30,19 +31,46 @@ class EarlyStopping:
         A key of the metrics; ``..._accuracy`` and ``pseudo_likelihood`` are better when higher, all others when lower.
     min_delta : float
         By how much a value must be better to count.
+    limit : float, optional
+        Judge by this value instead: training ends when the metric has been beyond it for `patience` epochs, and the
+        model becomes that of the last epoch within it (of the first epoch, where none was). The free-energy gap needs
+        a limit, in nats: it is smallest before an RBM has learnt anything, so that the epoch with the smallest gap is
+        none to keep.
+
+    Examples
+    --------
+    >>> EarlyStopping(5, "free_energy_gap", limit=2.0)
+    EarlyStopping(patience=5, metric='free_energy_gap', min_delta=0.0, limit=2.0)
     """
 
     patience: int = 10
     metric: str = "validation_loss"
     min_delta: float = 0.0
+    limit: float | None = None
 
     def __post_init__(self) -> None:
         if self.patience < 1:
             raise ValueError(f"patience={self.patience} is not possible; use at least 1 epoch")
+        if self.metric == "free_energy_gap" and self.limit is None:
+            raise ValueError(
+                "the free-energy gap is smallest before an RBM has learnt anything: give a limit in nats, e.g. "
+                "EarlyStopping(5, 'free_energy_gap', limit=2.0)"
+            )
 
     def is_due(self, metrics: list[dict[str, Any]]) -> bool:
         """Whether training should end, judged from the metrics of all epochs so far."""
-        return best_epoch(metrics, self.metric, self.min_delta) <= metrics[-1]["epoch"] - self.patience
+        if self.limit is None:
+            best = best_epoch(metrics, self.metric, self.min_delta)
+        else:
+            best = last_epoch_within(metrics, self.metric, self.limit)
+        return best <= metrics[-1]["epoch"] - self.patience
+
+    def epoch_to_keep(self, metrics: list[dict[str, Any]]) -> int:
+        """The epoch, of all so far, whose model would be returned."""
+        if self.limit is None:
+            return best_epoch(metrics, self.metric)
+        found = last_epoch_within(metrics, self.metric, self.limit)
+        return max(found, metrics[0]["epoch"] + 1)
 
 
 def best_epoch(metrics: list[dict[str, Any]], metric: str, min_delta: float = 0.0) -> int:
@@ -65,6 +93,13 @@ def best_epoch(metrics: list[dict[str, Any]], metric: str, min_delta: float = 0.
         known = sorted({key for line in trained for key in line})
         raise ValueError(f"no epoch has the metric {metric!r}; this run has: {', '.join(known)}")
     return best
+
+
+def last_epoch_within(metrics: list[dict[str, Any]], metric: str, limit: float) -> int:
+    """The last epoch whose `metric` is as good as `limit` or better; that of the first line where there is none."""
+    sign = -1.0 if metric.endswith(HIGHER_IS_BETTER) else 1.0
+    within = [line["epoch"] for line in metrics[1:] if metric in line and sign * line[metric] <= sign * limit]
+    return within[-1] if within else metrics[0]["epoch"]
 
 
 SHOWN = (

@@ -12,6 +12,7 @@ import json
 import os
 import zipfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ from sparserbm.backends import Backend, get_backend
 from sparserbm.models.base import Model, resolve_units
 from sparserbm.models.mlp import MLP
 from sparserbm.models.rbm import RBM
+from sparserbm.models.stack import Stack
 from sparserbm.network.connections import Connections, Pattern
 from sparserbm.network.slots import Slots
 from sparserbm.registry import parse
 from sparserbm.rng import Streams
-from sparserbm.runs import write_atomically
+from sparserbm.runs import read_config, write_atomically
 
 FORMAT = 1
 KINDS: dict[str, type[Model]] = {"rbm": RBM, "mlp": MLP}
@@ -80,7 +82,7 @@ def load_checkpoint(
 
 
 def load_model(path: str | os.PathLike, backend: str | Backend = "auto", which: str = "checkpoint") -> Any:
-    """The model of a run folder or of a checkpoint file.
+    """The model of a run folder or of a checkpoint file, or the stack of a folder of `train_stack`.
 
     Parameters
     ----------
@@ -88,10 +90,58 @@ def load_model(path: str | os.PathLike, backend: str | Backend = "auto", which: 
         A run folder or an .npz checkpoint.
     backend : {"auto", "numpy", "cupy", "reference"} or Backend
     which : {"checkpoint", "best"}
-        From a run folder, the last model or the one with the best validation figures.
+        From a run folder, the last model or the one with the best validation figures. A stack has one state only: every
+        finished layer is the model that the layers above it were trained on.
     """
     path = Path(path)
+    if path.is_dir() and (path / "config.json").is_file() and _is_stack(config := read_config(path)):
+        if which != "checkpoint":
+            raise ValueError(f"a stack has no {which!r} model; ask for that of a layer, {path / 'layer0'} and so on")
+        return load_stack(path, config, backend)[0]
     return load_checkpoint(path / f"{which}.npz" if path.is_dir() else path, backend)[0]
+
+
+def load_stack(folder: Path, config: dict[str, Any], backend: str | Backend = "auto") -> tuple[Stack, list[bool]]:
+    """The stack of a folder with this config, and for each layer whether its training is finished."""
+    layers, finished = [], []
+    for number in range(len(config["model"]["units"]) - 1):
+        layer, extra, _ = load_checkpoint(folder / f"layer{number}.npz", backend)
+        under_way = folder / f"layer{number}" / "checkpoint.npz"
+        if not extra["finished"] and under_way.is_file():
+            layer = load_checkpoint(under_way, backend)[0]
+        layers.append(layer)
+        finished.append(extra["finished"])
+    return Stack.from_rbms(layers, seed=config["seed"]), finished  # type: ignore[arg-type]
+
+
+def _is_stack(config: dict[str, Any]) -> bool:
+    return config.get("model", {}).get("kind") == "stack"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A callback that saves the model at the end of an epoch, all or nothing, over what was there.
+
+    For training without a run folder, such as that of the estimators; `load_model` reads the file.
+
+    Parameters
+    ----------
+    path : path
+        An .npz file. ``{epoch}`` in it becomes the number of the epoch, so that files of all epochs stay.
+    every : int
+        Save after every so many epochs.
+    """
+
+    path: str | os.PathLike
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        if isinstance(self.every, bool) or not isinstance(self.every, int) or self.every < 1:
+            raise ValueError(f"every={self.every!r} is not possible; use an integer of at least 1 (epochs)")
+
+    def __call__(self, model: Model, metrics: dict[str, Any]) -> None:
+        if metrics["epoch"] % self.every == 0:
+            save_checkpoint(os.fspath(self.path).replace("{epoch}", str(metrics["epoch"])), model, {}, {})
 
 
 def _checksum(array: np.ndarray) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sparserbm.data import Dataset
+from sparserbm.data.weights import weighted
 from sparserbm.models.base import Model
 from sparserbm.regularization import Penalty, Polarization
 from sparserbm.runs import Run
@@ -52,11 +53,12 @@ def check_follows(follows: Run | None, model: Model) -> None:
         raise ValueError("follows must be the run that trained this very model last; leave it out for a fresh start")
 
 
-def check_data(model: Model, algorithm: Algorithm, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray | None]:
+def check_data(model: Model, algorithm: Algorithm, X: Any, y: Any) -> tuple[Any, np.ndarray | None]:
     """Data and targets as model and algorithm want them."""
     X = model.check_data(X)
     largest = float(np.finfo(model.backend.dtype).max)
-    if X.dtype.kind == "f" and X.dtype.itemsize > model.backend.dtype.itemsize and np.abs(X).max() > largest:
+    wider = X.dtype.kind == "f" and X.dtype.itemsize > model.backend.dtype.itemsize
+    if wider and max(X.max(), -X.min()) > largest:
         raise ValueError(
             f"X has values beyond {largest:.3g}, the largest number of {model.backend.dtype}; scale the data"
         )
@@ -66,17 +68,21 @@ def check_data(model: Model, algorithm: Algorithm, X: Any, y: Any) -> tuple[np.n
     return X, y
 
 
-def validation_data(model: Model, algorithm: Algorithm, given: Any) -> tuple[np.ndarray, np.ndarray | None] | None:
-    """Validation data as (X, y): the test set of a data set, a tuple, or X alone; None stays None."""
+def validation_data(model: Model, algorithm: Algorithm, given: Any) -> tuple[Any, ...] | None:
+    """Validation data as (X, y): the test set of a data set, a tuple, or X alone; None stays None.
+
+    A third entry, the weights of the samples, stays where they make a difference.
+    """
     if given is None:
         return None
     if isinstance(given, Dataset):
         if given.X_test is None:
             raise ValueError(f"data set {given.name} has no test set to validate with; pass validation=(X, y)")
         given = (given.X_test, given.y_test)
-    X, y = given if isinstance(given, (tuple, list)) and len(given) == 2 else (given, None)
+    X, y, *weight = given if isinstance(given, (tuple, list)) and len(given) in (2, 3) else (given, None)
     try:
-        return check_data(model, algorithm, X, y)
+        X, y, found = weighted(*check_data(model, algorithm, X, y), *(weight or [None]))
+        return (X, y) if found is None else (X, y, found)
     except ValueError as error:
         raise ValueError(f"validation data: {error}") from None
 
@@ -89,15 +95,18 @@ LARGE_LAYER = 200_000
 
 def warn_if_dense(model: Model) -> None:
     """Warn, once, of layers that would be faster in a library for dense networks."""
+    all_is_fast = model.backend.dense_when_full
     dense = [
         f"{layer.n_pre} x {layer.n_post} ({layer.density:.0%})"
         for layer in model.connections
         if layer.density > BREAK_EVEN and layer.pattern.n_places >= LARGE_LAYER
+        if not (layer.density == 1 and all_is_fast)
     ]
     if dense:
         warnings.warn(
             f"layer {', '.join(dense)} is denser than {BREAK_EVEN:.0%}: from there on a library for dense networks is "
-            f"faster; a smaller epsilon or density makes sparse training pay",
+            f"faster; a smaller epsilon or density makes sparse training pay"
+            + (", and a layer with all connections (wiring 'dense') is as fast as a dense one" if all_is_fast else ""),
             EfficiencyWarning,
             stacklevel=3,
         )

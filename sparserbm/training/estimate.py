@@ -36,7 +36,7 @@ class Estimate:
     activity_bytes : int
         Activities of a mini-batch and of a block of validation data.
     data_bytes : int
-        The data themselves.
+        The data, as far as they are held: all of an array, the entries of a sparse matrix, nothing of a file.
     flops : int
         Floating-point operations of one mini-batch, two for each multiply-add.
     """
@@ -99,7 +99,7 @@ def estimate(
     n_validation : int
         Samples that are measured at the end of every epoch.
     data_bytes : int
-        Of the training and validation data.
+        Of the training and validation data that are held.
     itemsize : {4, 8}
         Bytes of a number: float32 or float64.
     """

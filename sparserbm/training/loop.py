@@ -18,7 +18,7 @@ from sparserbm.network.coactivity import Coactivity, Evidence
 from sparserbm.network.slots import Slots
 from sparserbm.runs import Run, load_run
 from sparserbm.training.algorithm import Trainer
-from sparserbm.training.callbacks import Callback, Progress, best_epoch
+from sparserbm.training.callbacks import Callback, best_epoch
 from sparserbm.training.checkpoint import load_model, save_checkpoint
 from sparserbm.training.config import Rules
 from sparserbm.training.recorder import Recorder
@@ -71,13 +71,12 @@ def run(training: Training, last_epoch: int) -> Run:
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # the recorder says it better
             while model.epoch < last_epoch and not stopped:
+                _tell(training.callbacks, "begin_epoch", model)
                 _evolve_after_epoch(training)
                 _one_epoch(training)
                 stopped = _end_of_epoch(training, recorder.epoch(model))
     finally:
-        for callback in training.callbacks:
-            if isinstance(callback, Progress):
-                callback.close()
+        _tell(training.callbacks, "close")
     recorder.snapshot(model, whole=True)
     if stopping is not None:
         _restore_best(training)
@@ -88,6 +87,14 @@ def run(training: Training, last_epoch: int) -> Run:
     found.carry = {"start": training.start, "step": model.step, "trainer": training.trainer.state()}
     found.carry["optimizer"] = type(rules.optimizer)
     return found
+
+
+def _tell(callbacks: Sequence[Callback], what: str, *given: Any) -> None:
+    """Call the method `what` of the callbacks that have it."""
+    for callback in callbacks:
+        method = getattr(callback, what, None)
+        if method is not None:
+            method(*given)
 
 
 def _one_epoch(training: Training) -> None:
@@ -173,7 +180,8 @@ def _end_of_epoch(training: Training, metrics: dict[str, Any]) -> bool:
     metric = "validation_loss" if stopping is None else stopping.metric
     if stopping is not None and metric not in metrics:
         raise ValueError(f"early stopping watches {metric!r}, but an epoch has: {', '.join(sorted(metrics))}")
-    is_best = metric in metrics and best_epoch(writer.run.metrics, metric) == model.epoch
+    keep = stopping.epoch_to_keep if stopping is not None else functools.partial(best_epoch, metric=metric)
+    is_best = metric in metrics and keep(writer.run.metrics) == model.epoch
     if writer.folder is not None:
         extra, state = {"start": training.start}, training.trainer.state()
         save_checkpoint(writer.folder / "checkpoint.npz", model, extra, state)

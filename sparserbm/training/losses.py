@@ -25,7 +25,9 @@ class Loss(ABC):
         """The targets as `value_and_delta` wants them, or an error if model and targets do not fit."""
 
     @abstractmethod
-    def value_and_delta(self, backend: Backend, model: MLP, output: Any, y: Any, delta: Any) -> dict[str, Any]:
+    def value_and_delta(
+        self, backend: Backend, model: MLP, output: Any, y: Any, delta: Any, weight: Any = None
+    ) -> dict[str, Any]:
         """Sums over the batch, and the gradient of each sample's loss for the total input, written into `delta`.
 
         Parameters
@@ -34,6 +36,8 @@ class Loss(ABC):
             Activity of the output layer.
         y : (n_samples,) int or (n_outputs, n_samples) float
         delta : (n_outputs, n_samples)
+        weight : (n_samples,), optional
+            How much each sample counts, in the sums and in `delta`.
         """
 
 
@@ -64,16 +68,24 @@ class CrossEntropy(Loss):
             f"cross-entropy needs Softmax or Sigmoid outputs, not {type(model.output).__name__}; use loss='mse'"
         )
 
-    def value_and_delta(self, backend: Backend, model: MLP, output: Any, y: Any, delta: Any) -> dict[str, Any]:
+    def value_and_delta(
+        self, backend: Backend, model: MLP, output: Any, y: Any, delta: Any, weight: Any = None
+    ) -> dict[str, Any]:
         if isinstance(model.output, Softmax):
             loss, correct = backend.class_error(output, y, delta, SMALLEST)
-            return {"loss": loss, "accuracy": correct}
+            if weight is None:
+                return {"loss": loss, "accuracy": correct}
+            delta *= weight
+            logs = backend.xp.log(backend.xp.maximum(output[y, backend.xp.arange(len(y))], SMALLEST))
+            return {"loss": -_sum(logs, weight), "accuracy": _sum(output.argmax(axis=0) == y, weight)}
         xp = backend.xp
         delta[...] = output
         delta -= y
         logs = y * xp.log(xp.maximum(output, SMALLEST)) + (1 - y) * xp.log(xp.maximum(1 - output, SMALLEST))
-        correct = ((output > 0.5) == (y > 0.5)).all(axis=0).sum()
-        return {"loss": -logs.sum(dtype=float), "accuracy": correct}
+        correct = ((output > 0.5) == (y > 0.5)).all(axis=0)
+        if weight is not None:
+            delta *= weight
+        return {"loss": -_sum(logs, weight), "accuracy": _sum(correct, weight)}
 
 
 @register("loss", "mse")
@@ -86,13 +98,49 @@ class SquaredError(Loss):
             raise ValueError("mean squared error needs elementwise outputs (linear, sigmoid, tanh, ReLU), not Softmax")
         return _columns(y, model.output.n)
 
-    def value_and_delta(self, backend: Backend, model: MLP, output: Any, y: Any, delta: Any) -> dict[str, Any]:
-        delta[...] = output - y
-        loss = backend.squared_error(output, y) / model.output.n
-        delta *= 2.0 / model.output.n
-        if model.output.activation != "linear":
-            backend.gate(model.output.activation, output, delta, model.output.slope)
-        return {"loss": loss}
+    def value_and_delta(
+        self, backend: Backend, model: MLP, output: Any, y: Any, delta: Any, weight: Any = None
+    ) -> dict[str, Any]:
+        return _squares(backend, model, output, y, delta, 1.0 / model.output.n, weight)
+
+
+@register("loss", "sse")
+@dataclass(frozen=True)
+class SumOfSquares(Loss):
+    """Half the sum of the squared errors of all outputs, averaged over samples; gradient ``(a - t) * f'(z)``.
+
+    The loss of autoencoders: a learning rate means the same for 64 outputs and for 784.
+    """
+
+    def check(self, model: MLP, y: np.ndarray) -> np.ndarray:
+        return SquaredError().check(model, y)
+
+    def value_and_delta(
+        self, backend: Backend, model: MLP, output: Any, y: Any, delta: Any, weight: Any = None
+    ) -> dict[str, Any]:
+        return _squares(backend, model, output, y, delta, 0.5, weight)
+
+
+def _squares(
+    backend: Backend, model: MLP, output: Any, y: Any, delta: Any, factor: float, weight: Any
+) -> dict[str, Any]:
+    """``factor`` times the squared errors, and their gradient in `delta`."""
+    backend.xp.subtract(output, y, out=delta)
+    if weight is None:
+        loss = factor * backend.squared_error(output, y)
+    else:
+        loss = factor * _sum(delta * delta, weight)
+        delta *= weight
+    if factor != 0.5:
+        delta *= 2.0 * factor
+    if model.output.activation != "linear":
+        backend.gate(model.output.activation, output, delta, model.output.slope)
+    return {"loss": loss}
+
+
+def _sum(values: Any, weight: Any) -> Any:
+    """Sum over the samples, (..., n_samples), of values times weights."""
+    return (values if weight is None else values * weight).sum(dtype=float)
 
 
 def _columns(y: np.ndarray, n_outputs: int) -> np.ndarray:

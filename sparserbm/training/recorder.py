@@ -9,6 +9,7 @@ import numpy as np
 
 from sparserbm.backends import Backend
 from sparserbm.data.batches import Batch
+from sparserbm.data.sources import Samples, Source
 from sparserbm.evolution.engine import EvolutionReport, silence_weakest
 from sparserbm.models.base import Model
 from sparserbm.runs import LayerSnapshot, RunWriter, Snapshot
@@ -27,9 +28,9 @@ class Recorder:
         Of the model that is trained.
     trainer : Trainer
     writer : RunWriter
-    train : (X, y)
+    train : (n_samples, n_features) or Source
         Training data on the host; looked at only to compare it with the validation data.
-    validation : (X, y) or None
+    validation : (X, y), (X, y, weight) or None
     rules : Rules
         Drop rule and zeta of the evolution also give the core whose validation figures are recorded beside those of
         the whole net.
@@ -42,15 +43,16 @@ class Recorder:
         backend: Backend,
         trainer: Trainer,
         writer: RunWriter,
-        train: tuple[np.ndarray, np.ndarray | None],
-        validation: tuple[np.ndarray, np.ndarray | None] | None,
+        train: Samples,
+        validation: tuple[Any, ...] | None,
         rules: Rules,
         snapshot_every: int,
     ):
         self.trainer, self.writer, self.train, self.validation = trainer, writer, train, validation
         self._xp = backend.xp
-        # A device keeps the validation data; the host has them already.
-        self._measured = validation and (validation[0] if self._xp is np else backend.asarray(validation[0]))
+        # A device keeps validation data that are one array; the host has them already.
+        stays = validation is None or self._xp is np or isinstance(validation[0], Source)
+        self._measured = validation and (validation[0] if stays else backend.asarray(validation[0]))
         self.rules, self.evolution, self.snapshot_every = rules, rules.evolution, snapshot_every
         self.zone = writer.run.zone_mask
         self._sums: dict[str, Any] = {}
@@ -127,16 +129,16 @@ class Recorder:
 
     def _validate(self, model: Model) -> dict[str, float]:
         assert self.validation is not None
-        X, y = self.validation
-        measured = self.trainer.evaluate(model, self._measured, y)
+        X, y, *weight = self.validation
+        measured = self.trainer.evaluate(model, self._measured, y, *weight)
         metrics = {f"validation_{name}": value for name, value in measured.items()}
         if not np.isfinite(metrics["validation_loss"]):
             raise self.diverged(model.epoch, f"the validation loss is {metrics['validation_loss']}")
         if self.evolution is not None and not self.evolution.drop.needs_batches:
             core = silence_weakest(model, self.evolution.zeta_at(model.step), self.evolution.drop)
-            found = self.trainer.evaluate(core, self._measured, y)
+            found = self.trainer.evaluate(core, self._measured, y, *weight)
             metrics |= {f"core_validation_{name}": value for name, value in found.items()}
-        return metrics | self.trainer.compare(model, self.train[0], X)
+        return metrics | self.trainer.compare(model, self.train, X)
 
     def _decay(self, model: Model) -> dict[str, float]:
         """What a weight of the first layer loses for want of a gradient: in a step, and from one event to the next.

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sparserbm.data.sources import Samples, means, variances
 from sparserbm.registry import register, resolve, to_text
 from sparserbm.topology import central_square, rectangle, zone_by_deviation
 
@@ -18,7 +19,7 @@ class Zone(ABC):
     """Marks the inputs of the active zone."""
 
     @abstractmethod
-    def mask(self, X: np.ndarray, image_shape: ImageShape) -> np.ndarray:
+    def mask(self, X: Samples, image_shape: ImageShape) -> np.ndarray:
         """(n_features,) bool: True inside the zone."""
 
 
@@ -29,7 +30,7 @@ class Central(Zone):
 
     side: int
 
-    def mask(self, X: np.ndarray, image_shape: ImageShape) -> np.ndarray:
+    def mask(self, X: Samples, image_shape: ImageShape) -> np.ndarray:
         return central_square(_shape(image_shape, self), self.side)
 
 
@@ -43,7 +44,7 @@ class Rectangle(Zone):
     bottom: int
     right: int
 
-    def mask(self, X: np.ndarray, image_shape: ImageShape) -> np.ndarray:
+    def mask(self, X: Samples, image_shape: ImageShape) -> np.ndarray:
         return rectangle(_shape(image_shape, self), self.top, self.left, self.bottom, self.right)
 
 
@@ -57,16 +58,13 @@ class Deviation(Zone):
 
     threshold: float | None = None
 
-    def mask(self, X: np.ndarray, image_shape: ImageShape) -> np.ndarray:
-        mean, squares = X.mean(axis=0, dtype=np.float64), np.zeros(X.shape[1])
-        for start in range(0, len(X), 1024):  # `X.std` would make a float64 copy of all data
-            squares += ((X[start : start + 1024] - mean) ** 2).sum(axis=0)
-        deviation = np.sqrt(squares / len(X))
+    def mask(self, X: Samples, image_shape: ImageShape) -> np.ndarray:
+        deviation = np.sqrt(variances(X, means(X)))  # `X.std` would make a float64 copy of all data
         threshold = 0.5 * float(deviation.max()) if self.threshold is None else self.threshold
         return zone_by_deviation(deviation, threshold)
 
 
-def active_zone(given: Any, X: np.ndarray, image_shape: ImageShape) -> dict[str, Any] | None:
+def active_zone(given: Any, X: Samples, image_shape: ImageShape) -> dict[str, Any] | None:
     """The zone of a run, ready for its config: ``{"rule": text, "inputs": list of int}``.
 
     Parameters

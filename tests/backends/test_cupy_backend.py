@@ -110,7 +110,7 @@ def test_large_sums_do_not_depend_on_the_run_or_the_order_of_threads(cupy, reque
 # -- recorded steps --------------------------------------------------------------------------------------------------
 
 
-def trained(record, mlp=False, algorithm=None, n_samples=130, **settings):
+def trained(record, mlp=False, algorithm=None, n_samples=130, units=None, **settings):
     library = get_backend("cupy", "float32")
     if not record:
         library.record = lambda work: None
@@ -123,7 +123,8 @@ def trained(record, mlp=False, algorithm=None, n_samples=130, **settings):
     else:
         X, y = stripes(n_samples), None
         wiring, gates = sr.ErdosRenyi(density=0.4), "polarization(1e-2)" in str(settings)
-        model = sr.RBM(sr.Bernoulli(16), sr.Bernoulli(20), wiring=wiring, gates=gates, backend=library)
+        units = units or (sr.Bernoulli(16), sr.Bernoulli(20))
+        model = sr.RBM(*units, wiring=wiring, gates=gates, backend=library)
         algorithm = algorithm or sr.CD()
     return sr.train(model, X, algorithm, y=y, batch_size=20, validation=(X, y), **{"epochs": 3} | settings)
 
@@ -141,6 +142,18 @@ RULES = [
     },  # every step has rates of its own, at first
     {"mlp": (sr.AllReLU(20, slope=-0.6), sr.SReLU(15)), "algorithm": sr.Backprop(dropout=0.3, input_dropout=0.1)},
     {"algorithm": sr.CD(k=2), "regularization": "polarization(1e-2)", "optimizer": sr.Adam()},
+    {
+        "algorithm": sr.CD(
+            k="steps((1, 3), (10,))", persistent=True, chains=30, centred=True, sparsity="sparsity(0.1)"
+        ),
+        "evolution": "set(0.3)",
+    },
+    {
+        "algorithm": sr.CD(k="linear(1, 3, 15)", sparsity="sparsity(0.3, weights=True)"),
+        "units": (sr.Mixed((sr.Gaussian(10, learned=True), sr.Bernoulli(6))), sr.TruncatedGaussian(20)),
+        "optimizer": sr.SGD(0.005),
+    },
+    {"algorithm": sr.CD(centred=True), "units": (sr.Bernoulli(16), sr.Potts(20, states=4))},
 ]
 
 
@@ -162,6 +175,14 @@ def test_a_recorded_step_is_one_launch(pretended):
     assert len(steps) == 4  # those of the first
     trained(False, mlp=True, epochs=1, n_samples=20 * 30)
     assert pretended.graph_launches == 29
+
+
+def test_steps_with_another_number_of_sweeps_are_recorded_anew(pretended):
+    """The first step of each kind is launched, all others are replayed."""
+    rule = sr.CD(k="linear(1, 2, 20)", centred=True, sparsity="sparsity(0.1)", persistent=True)
+    assert [rule.sweeps(step) for step in (0, 9, 10, 29)] == [1, 1, 2, 2]
+    trained(True, algorithm=rule, epochs=1, n_samples=20 * 30)
+    assert pretended.graph_launches == 28
 
 
 def test_a_step_that_asks_for_a_number_is_launched_one_by_one(pretended, caplog, monkeypatch):

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 from problems import even, hosted
+from scipy.special import log_ndtr, ndtri, softmax
 from scipy.stats import chisquare, kstest
 
 from sparserbm.backends.base import LANES, TILE
@@ -133,6 +135,86 @@ def test_a_bernoulli_draw_compares_the_uniform_draw_of_its_key(backend, dtype):
     assert not library.bernoulli(KEY, uniform, np.full_like(uniform, np.nan)).any()
     just_above = np.nextafter(uniform, np.ones_like(uniform))
     assert library.bernoulli(KEY, just_above, np.full_like(uniform, np.nan)).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_categorical_draws_are_the_same_everywhere_and_have_their_probabilities(backend, dtype):
+    library = hosted(backend, dtype)
+    mean = np.repeat(np.array([0.1, 0.0, 0.6, 0.3, 1.0, 0.0, 0.0, 0.0])[:, None], 20_000, axis=1).astype(dtype)
+    drawn = library.categorical(KEY, mean, np.full_like(mean, np.nan), 2)
+    expected = hosted("reference", dtype).categorical(KEY, mean, np.full_like(mean, np.nan), 2)
+    assert drawn.tobytes() == expected.tobytes()
+    assert (drawn.reshape(2, 4, -1).sum(axis=1) == 1).all()
+    assert not drawn[[1, 5, 6, 7]].any()  # a state without probability
+    counts = drawn[[0, 2, 3]].sum(axis=1)
+    assert FAIR[0] < chisquare(counts, 20_000 * np.array([0.1, 0.6, 0.3])).pvalue < FAIR[1]
+    # the word of a draw is that of the group's row, wherever the state stands in the order
+    uniform = draw(backend, "uniform", (2, 20_000), dtype)[0]
+    assert np.array_equal(drawn[0] == 1, uniform < dtype_of(dtype)(0.1))
+    narrow = library.categorical(KEY, mean[:, :33].copy(), np.full((8, 33), np.nan, dtype), 2)
+    assert narrow.tobytes() == np.ascontiguousarray(drawn[:, :33]).tobytes()
+
+
+def dtype_of(name):
+    return np.dtype(name).type
+
+
+def test_the_last_state_is_drawn_where_probabilities_sum_to_less_than_the_draw(backend):
+    """Rounding leaves a little of 1 to nobody; a state without probability does not get it."""
+    library = hosted(backend, "float64")
+    mean = np.zeros((3, 500))
+    mean[:2] = 1e-9
+    drawn = library.categorical(KEY, mean, np.full_like(mean, np.nan), 1)
+    assert drawn.sum(axis=1).tolist() == [0, 500, 0]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_truncated_normal_draws_are_the_quantiles_of_the_uniform_draws(backend, dtype):
+    """From far below 0, where the density is nearly exponential, to far above, where nothing is cut off."""
+    z = (
+        np.concatenate([np.linspace(-60, 40, 801), [-1e4, -1e3, -30.01, -29.99, 1e3]])
+        .astype(dtype)[:, None]
+        .repeat(64, 1)
+    )
+    drawn = hosted(backend, dtype).truncated_normal(KEY, z, np.full_like(z, np.nan))
+    uniform = (philox_words(KEY, z.shape) + 0.5) * 2.0**-32
+    assert (drawn >= 0).all()
+    above, exact = drawn.astype(float), z.astype(float)
+    tail = log_ndtr(exact - above) - log_ndtr(exact)  # log of the probability of more than was drawn
+    near = exact >= -1e3
+    scale = np.maximum(np.abs(np.log(uniform)), 1e-6)
+    accuracy = {"float32": 2e-3, "float64": 1e-7}[dtype]
+    common = near & (np.abs(exact) < 30)  # float32 rounds what is far from 0 by more
+    assert (np.abs(tail - np.log(uniform))[common] < accuracy * np.maximum(scale[common], 1)).all()
+    far = exact < -100
+    assert_allclose(above[far], np.log(uniform[far]) / exact[far], rtol=1e-4)
+    large = exact > 35
+    assert_allclose(above[large], (exact + ndtri(1 - uniform))[large], rtol=1e-6)
+
+
+def test_means_and_integrals_of_the_normal_distribution_above_0(backend):
+    z = np.concatenate([np.linspace(-150, 40, 1901), [-1e6, -1e3, -100.0001, -4.0, -3.9999, 0.0, 1e3]])[None]
+    library = hosted(backend, "float64")
+    mean = library.truncated_mean(z, np.full_like(z, np.nan))
+    integral = library.truncated_log_partition(z, np.full_like(z, np.nan))
+    assert_allclose(integral, z**2 / 2 + log_ndtr(z) + np.log(2 * np.pi) / 2, rtol=1e-9, atol=2e-4)
+    near = np.abs(z) < 20
+    exact = z[near] + np.exp(-(z[near] ** 2) / 2 - log_ndtr(z[near])) / np.sqrt(2 * np.pi)
+    assert_allclose(mean[near], exact, rtol=1e-9)
+    below = z < -50
+    assert_allclose(mean[below], -1 / z[below] + 2 / z[below] ** 3, rtol=5e-6)
+    assert_allclose(np.diff(mean[0, :1901]) > 0, True)
+    in_place = z.copy()
+    assert np.array_equal(library.truncated_mean(in_place, in_place), mean)
+    narrow = z.astype(np.float32)
+    assert_allclose(hosted(backend, "float32").truncated_mean(narrow, np.empty_like(narrow)), mean, rtol=2e-6)
+
+
+def test_softmax_of_groups(backend):
+    z = np.random.default_rng(0).normal(0, 5, (12, 37))
+    for groups in (1, 2, 6):
+        exact = softmax(z.reshape(groups, -1, 37), axis=1).reshape(z.shape)
+        assert_allclose(hosted(backend, "float64").softmax(z.copy(), groups), exact, rtol=1e-12)
 
 
 def test_extreme_words_stay_in_range():

@@ -56,6 +56,26 @@ def test_train_rbm_writes_a_run_and_says_what_it_learned(run, table, tmp_path):
     assert found.config["data"]["n_samples"] == 48  # a fifth is held out
 
 
+def test_units_and_algorithm_are_texts(run, table, tmp_path):
+    """From flags and from a file, with schedules of k and of the momentum; the run goes on with what it kept."""
+    rule = "cd(k=steps((1, 2), (3,)), persistent=True, chains=9, centred=True, sparsity=sparsity(0.1))"
+    momentum = "sgd(0.01, momentum=linear(0.5, 0.9, steps=3))"
+    units = "mixed((bernoulli(30), gaussian(6, learned=True)))"
+    (tmp_path / "c.toml").write_text(f"""algorithm = "{rule}"\noptimizer = "{momentum}"\nvisible = "{units}"\n""")
+    flags = ["--algorithm", rule, "--optimizer", momentum, "--visible", units, "--hidden-units", "potts(states=4)"]
+    for name, words in (("flags", flags), ("file", ["--config", tmp_path / "c.toml", *flags[-2:]])):
+        code, _, err = run("train", "rbm", "--data", table, *SMALL, *words, "--out", tmp_path / name)
+        assert code == 0, err
+    one, two = (load_run(tmp_path / name) for name in ("flags", "file"))
+    assert one.history["loss"][1:].tolist() == two.history["loss"][1:].tolist()
+    assert one.config["recipe"]["hidden_units"] == "potts(states=4)"
+    code, _, err = run("train", "resume", tmp_path / "flags", "--epochs", 3, "--quiet")
+    assert code == 0, err
+    code, _, err = run("train", "rbm", "--data", table, *SMALL, "--algorithm", "cd(k=0)", "--out", tmp_path / "c")
+    assert code != 0
+    assert "k=0 is not possible; use an integer of at least 1" in err
+
+
 @pytest.mark.parametrize(("model", "connections"), [("rbm", "224"), ("mlp", "284 = 224 + 60")])
 def test_a_dry_run_says_what_a_run_takes_and_makes_nothing(run, table, tmp_path, monkeypatch, model, connections):
     monkeypatch.chdir(tmp_path)
@@ -329,7 +349,7 @@ def test_plot_of_no_run_and_of_no_figure(run, tmp_path):
 def test_unknown_command_names_the_known_ones(run):
     code, _, err = run("trian")
     assert code == 2
-    assert "unknown command 'trian'; known: train, plot, study" in err
+    assert "unknown command 'trian'; known: train, evaluate, plot, study" in err
 
 
 @pytest.mark.parametrize(
@@ -359,7 +379,7 @@ def test_true_and_false_are_those_of_toml(run, table, tmp_path):
     assert run("train", "rbm", "--data", table, *SMALL, *words, "--out", tmp_path / "a")[0] == 0
     config = load_run(tmp_path / "a").config
     assert config["training"]["regularization"] == ["l2(strength=0.001, biases=False, coupled=True)"]
-    assert config["model"]["units"][0] == "gaussian(n=36, sigma=0.5)"
+    assert config["model"]["units"][0] == "gaussian(n=36, sigma=0.5, learned=False, smallest=0.1)"
 
 
 def test_a_run_goes_on_from_another_folder(run, table, tmp_path, monkeypatch):

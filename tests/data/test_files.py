@@ -129,10 +129,21 @@ def test_svmlight_is_made_dense(tmp_path, suffix):
     assert load_dataset(path).y.tolist() == [1.5, 2.0]
 
 
-def test_svmlight_too_wide_to_be_dense(tmp_path):
-    (tmp_path / "cells.svm").write_text("1 1:1 1500000000:1\n")
-    with pytest.raises(ValueError, match=r"1 x 1,500,000,000, 5\.6 GiB as dense float32; at most 4 GiB"):
-        load_dataset(tmp_path / "cells.svm")
+def test_svmlight_too_wide_to_be_dense_stays_sparse(tmp_path):
+    (tmp_path / "cells.svm").write_text("1 1:0.5 1500000000:1\n")
+    data = load_dataset(tmp_path / "cells.svm")
+    assert data.n_features == 1_500_000_000
+    assert data.X.matrix.data.tolist() == [0.5, 1.0]
+    assert data.X.matrix.indices.tolist() == [0, 1_499_999_999]
+    assert data.X.nbytes < 1000
+
+
+@pytest.mark.parametrize("kind", [sparse.csr_array, sparse.csc_matrix, sparse.coo_array])
+def test_npz_of_scipy(tmp_path, kind):
+    sparse.save_npz(tmp_path / "cells.npz", kind(X))
+    data = load_dataset(tmp_path / "cells.npz")
+    np.testing.assert_array_equal(data.X, X)
+    assert data.y is None
 
 
 def test_damaged_sparse_index_is_refused_before_it_is_used(tmp_path):

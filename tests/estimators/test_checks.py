@@ -29,9 +29,21 @@ def _estimators():
         yield sr.SparseRBM(n_components=8, n_iter=2, scale=True, backend=backend)
     yield sr.SparseMLPClassifier(**MLP)
     yield sr.SparseMLPRegressor(**MLP)
+    yield sr.SparseAutoencoder(5, max_iter=3)
+    yield sr.SparseAutoencoder((6, 3, 6), output="logistic", noise="gaussian(0.1)", scale=True, max_iter=2)
+    yield sr.TopologySelector(sr.SparseAutoencoder(5, max_iter=2))
+    yield sr.TopologySelector(sr.SparseMLPClassifier(5, max_iter=2), criterion="survival")
 
 
-@parametrize_with_checks(list(_estimators()))
+def _cannot_pass(estimator):
+    """A mini-batch of copies is another one, and draws for them differ: see test_data.py for where weights are copies."""
+    if not isinstance(estimator, (sr.SparseRBM, sr.SparseMLPClassifier, sr.SparseMLPRegressor, sr.SparseAutoencoder)):
+        return {}
+    kinds = ("dense", "sparse")
+    return {f"check_sample_weight_equivalence_on_{kind}_data": "mini-batches of copies are others" for kind in kinds}
+
+
+@parametrize_with_checks(list(_estimators()), expected_failed_checks=_cannot_pass)
 def test_scikit_learn(estimator, check):
     check(estimator)
 

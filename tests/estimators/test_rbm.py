@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
+from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.preprocessing import MinMaxScaler
 
 import sparserbm as sr
@@ -227,6 +230,45 @@ def test_score_is_the_pseudo_likelihood_on_average():
     assert all(np.isin(found[row], np.round(terms[row], 6)).all() for row in range(3))
 
 
+def test_score_is_the_exact_log_likelihood_of_a_small_model():
+    data = _states(50)
+    rbm = sr.SparseRBM(4, density=1.0, random_state=0).fit(_states(100))
+    assert rbm.score(data) == pytest.approx(sr.log_likelihood(rbm.model_, data).mean())
+    assert rbm.score(data, y=np.zeros(50)) == rbm.score(data)
+    everything = (np.arange(64)[:, None] >> np.arange(6)) & 1
+    assert sum(np.exp(rbm.score(row[None])) for row in everything) == pytest.approx(1)
+
+
+def test_score_estimates_log_z_once_until_the_model_changes(X, monkeypatch):
+    calls = []
+
+    def counted(model, **settings):
+        calls.append(settings)
+        return sr.partition_function(model, **settings | {"temperatures": 5, "chains": 3})
+
+    monkeypatch.setattr("sparserbm.estimators.rbm.partition_function", counted)
+    rbm = sr.SparseRBM(24, n_iter=1, random_state=0).fit(X)  # 64 features and 24 components
+    first = rbm.score(X)
+    assert rbm.score(X) == first
+    assert rbm.score(X[:5]) != first
+    assert [call["temperatures"] for call in calls] == [1000]
+    assert pickle.loads(pickle.dumps(rbm)).score(X) == first
+    assert len(calls) == 1
+    rbm.partial_fit(X)
+    rbm.score(X)
+    assert len(calls) == 2
+    rbm.fit(X)
+    rbm.score(X)
+    assert len(calls) == 3
+
+
+def test_score_ranks_models_in_a_grid_search():
+    data = _states(120)
+    search = GridSearchCV(sr.SparseRBM(4, density=1.0, random_state=0), {"n_iter": [1, 40]}, cv=2).fit(data)
+    assert search.best_params_ == {"n_iter": 40}
+    assert search.best_score_ == pytest.approx(search.cv_results_["mean_test_score"].max())
+
+
 def test_gibbs_draws_anew_and_repeats_after_fit(X):
     rbm = sr.SparseRBM(**SMALL).fit(X)
     first, second = rbm.gibbs(X), rbm.gibbs(X)
@@ -322,6 +364,73 @@ def test_inverse_transform_needs_all_hidden_units(X):
 
 
 # -- what watches a fit -------------------------------------------------------------------------------------------
+
+
+def test_units_and_algorithm_of_all_kinds(X):
+    """What the library can do, through the parameters of the estimator."""
+    settings = {"n_components": 6, "n_iter": 3, "random_state": 0, "density": 0.5}
+    rectified = sr.SparseRBM(hidden="truncated_gaussian", learning_rate=0.01, **settings)
+    hidden = rectified.fit(X).transform(X)
+    assert (hidden >= 0).all()
+    assert len(np.unique(hidden)) > 100
+    real = sr.SparseRBM(visible="gaussian(learned=True)", learning_rate=0.01, **settings).fit(3 * X - 1)
+    assert real.model_.visible == sr.Gaussian(64, learned=True)
+    assert np.isfinite(real.reconstruct(3 * X - 1)).all()
+    rule = "cd(k=2, persistent=True, chains=5, centred=True, sparsity=sparsity(0.2))"
+    same = [sr.SparseRBM(algorithm=given, **settings).fit(X) for given in (rule, sr.registry.parse("algorithm", rule))]
+    assert np.array_equal(same[0].components_, same[1].components_)
+    assert same[0].run_.carry["trainer"]["chains"].shape == (6, 5)
+    groups = np.concatenate([np.round(X), 1 - np.round(X)], axis=1)[:, [0, X.shape[1]]]
+    one_hot = sr.SparseRBM(visible="potts(states=2)", **settings).fit(groups)
+    assert (one_hot.sample(20, sweeps=3, random_state=0).sum(axis=1) == 1).all()
+    n = X.shape[1]
+    mixed = sr.Mixed((sr.Bernoulli(n - 1), sr.Gaussian(1)))
+    assert sr.SparseRBM(visible=mixed, **settings).fit(X).model_.visible == mixed
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"algorithm": "cd(k=2)", "cd_steps": 3}, "says k and persistent itself; leave cd_steps=3"),
+        ({"algorithm": "backprop"}, "does not train an RBM; give e.g. CD"),
+        ({"hidden": sr.Bernoulli(3)}, "is not possible; give a text such as 'gaussian', or 6 units"),
+        ({"visible": "relu"}, "ReLU units have no distribution"),
+    ],
+)
+def test_units_and_algorithms_that_cannot_be(X, given, message):
+    with pytest.raises(ValueError, match=message):
+        sr.SparseRBM(6, **given).fit(X)
+
+
+def test_early_stopping_restores_the_best(X):
+    stopping = {"early_stopping": True, "validation_fraction": 0.3, "n_iter_no_change": 3}
+    rbm = sr.SparseRBM(40, n_iter=80, batch_size=5, learning_rate=0.5, random_state=0, **stopping).fit(X)
+    found = rbm.history_["pseudo_likelihood"][1:]
+    assert rbm.n_iter_ == len(found) < 80
+    assert rbm.model_.epoch == int(np.argmax(found)) + 1
+    _, held = train_test_split(X, test_size=0.3, random_state=rbm.model_.seed)
+    assert rbm.score_samples(held).mean() == pytest.approx(found.max())
+
+
+def test_early_stopping_where_the_free_energy_gap_grows(X):
+    rule = sr.EarlyStopping(2, "free_energy_gap", limit=1.0)
+    rules = {"early_stopping": rule, "validation_fraction": 0.5, "random_state": 0}
+    rbm = sr.SparseRBM(100, n_iter=80, batch_size=5, learning_rate=0.5, **rules).fit(X)
+    gaps = rbm.history_["free_energy_gap"]
+    assert rbm.n_iter_ < 80
+    assert (gaps[-2:] > 1).all()
+    assert gaps[rbm.model_.epoch] <= 1
+    seen, held = train_test_split(X, test_size=0.5, random_state=rbm.model_.seed)
+    assert rbm.free_energy(held).mean() - rbm.free_energy(seen).mean() == pytest.approx(gaps[rbm.model_.epoch])
+    with pytest.raises(ValueError, match="give a limit in nats"):
+        sr.SparseRBM(early_stopping="early_stopping(2, metric='free_energy_gap')").fit(X)
+
+
+def test_early_stopping_of_real_features_watches_the_reconstruction(X):
+    stopping = {"early_stopping": True, "n_iter_no_change": 2, "learning_rate": 1e-9, "evolution": None}
+    rbm = sr.SparseRBM(5, visible="gaussian", n_iter=9, random_state=0, tol=10.0, **stopping).fit(3 * X - 1)
+    assert rbm.n_iter_ == 3
+    assert "pseudo_likelihood" not in rbm.history_
 
 
 def test_callbacks_can_end_training(X):

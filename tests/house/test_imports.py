@@ -9,7 +9,7 @@ import sparserbm
 
 ROOMS = (
     *("registry", "schedules", "rng", "runs", "backends", "data", "network", "models", "regularization"),
-    *("evolution", "training", "plotting", "recipes", "presets", "studies", "estimators"),
+    *("evolution", "training", "plotting", "recipes", "evaluation", "presets", "studies", "estimators"),
 )
 ONLY = {"topology": set(), "plotting": {"plotting", "runs", "topology"}}
 APART = {"regularization": "evolution", "evolution": "regularization"}

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 from problems import assert_same_bytes, dense_forward, host, tiny_mlp
 
-from sparserbm import MLP, Dense, ErdosRenyi, Identity, Normal, ReLU, Sigmoid, Softmax, Tanh, UniformDense
+from sparserbm import MLP, Dense, ErdosRenyi, Identity, Normal, ReLU, Sigmoid, Softmax, SReLU, Tanh, UniformDense
 from sparserbm.backends import Workspace
 from sparserbm.network.connections import Pattern
 from sparserbm.network.wiring import Wiring
@@ -27,6 +27,17 @@ def test_predictions_are_those_of_a_dense_network(backend, shape, density, dtype
     X = np.random.default_rng(0).normal(size=(30, 5))
     tolerance = 1e-11 if dtype == "float64" else 2e-5
     assert_allclose(mlp.predict(X), dense_forward(mlp, X), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("gates", [False, True])
+def test_activity_between_any_two_layers(backend, gates):
+    mlp = tiny_mlp(backend, 5, Tanh(4), SReLU(6), Identity(5), gates=gates)
+    X = np.random.default_rng(0).normal(size=(1500, 5))  # more than one block
+    assert np.array_equal(mlp.activity(X, 3), mlp.predict(X))
+    for middle in (0, 1, 2, 3):
+        code = mlp.activity(X, middle)
+        assert code.shape == (1500, mlp.units[middle].n)
+        assert_allclose(mlp.activity(code, 3, given=middle), dense_forward(mlp, X), rtol=1e-11, atol=1e-11)
 
 
 def test_every_layer_is_handed_out(backend):

@@ -181,7 +181,7 @@ def test_wiring_and_weights_do_not_depend_on_the_backend(backend):
 
 
 def test_sides_that_an_rbm_cannot_have():
-    with pytest.raises(ValueError, match="ReLU units have no distribution; an RBM needs Bernoulli or Gaussian"):
+    with pytest.raises(ValueError, match="ReLU units have no distribution; an RBM needs Bernoulli, Gaussian, Potts or, as hidden units"):
         RBM(Bernoulli(3), ReLU(3))
     with pytest.raises(ValueError, match="Gaussian units on both sides has no finite partition function; use one side"):
         RBM(Gaussian(3), Gaussian(3))

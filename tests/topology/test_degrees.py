@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sparserbm.topology import dead_units, degree_image, dispersion, fan_in, fan_out
+from sparserbm.topology import dead_units, degree_image, dispersion, fan_in, fan_out, strength, survival
 
 
 def test_fan_out_counts_the_units_without_connections_too():
@@ -53,3 +53,12 @@ def test_dispersion_of_a_random_wiring_is_one_minus_density():
 def test_dead_units():
     assert dead_units(np.array([0, 1, 0, 7])) == 2
     assert dead_units(np.array([1, 2])) == 0
+
+
+def test_strength_and_survival_by_hand():
+    pre = np.array([0, 2, 0, 2, 2])
+    weight = np.array([0.5, -1.0, -0.25, 0.0, 2.0], dtype=np.float32)
+    age = np.array([4, 1, 2, 3, 5], dtype=np.uint16)
+    assert strength(pre, weight, 4).tolist() == [0.75, 0.0, 3.0, 0.0]
+    assert survival(pre, age, 4).tolist() == [3.0, 0.0, 3.0, 0.0]
+    assert strength([], [], 2).tolist() == survival([], [], 2).tolist() == [0.0, 0.0]

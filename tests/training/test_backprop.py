@@ -39,6 +39,8 @@ NETWORKS = [
     ("cross_entropy", (AllReLU(5, slope=-0.6), AllReLU(4, slope=0.6), Softmax(3))),
     ("cross_entropy", (SReLU(5), SReLU(4), Softmax(3))),
     ("mse", (Tanh(5), LeakyReLU(3, slope=0.2))),
+    ("sse", (Tanh(5), Identity(3))),
+    ("sse", (ReLU(5), Sigmoid(3))),
 ]
 networks = pytest.mark.parametrize(
     ("loss", "layers"), NETWORKS, ids=lambda value: value if isinstance(value, str) else type(value[-1]).__name__

@@ -4,9 +4,9 @@ import io
 
 import numpy as np
 import pytest
-from problems import assert_same_bytes, blobs, tiny_mlp
+from problems import assert_same_bytes, blobs, stripes, tiny_mlp, tiny_rbm
 
-from sparserbm import SET, SGD, Backprop, EarlyStopping, ReLU, Softmax, load_model, train
+from sparserbm import CD, SET, SGD, Backprop, Checkpoint, EarlyStopping, ReLU, Softmax, load_model, train
 from sparserbm.training.callbacks import Progress, best_epoch
 
 X, Y = blobs(30)
@@ -40,6 +40,39 @@ def test_patience_counts_epochs_without_a_new_best():
     assert not stopping.is_due(lines(3.0, 4.0, 2.0))
     with pytest.raises(ValueError, match="patience=0 is not possible; use at least 1 epoch"):
         EarlyStopping(0)
+
+
+def test_a_limit_keeps_the_last_epoch_within_it():
+    stopping = EarlyStopping(2, "free_energy_gap", limit=1.0)
+    gaps = lines(0.1, 0.5, 1.5, 0.9, 1.2, 1.3, metric="free_energy_gap")
+    assert [stopping.is_due(gaps[:n]) for n in range(2, 8)] == [False] * 5 + [True]
+    assert [stopping.epoch_to_keep(gaps[:n]) for n in range(2, 8)] == [1, 2, 2, 4, 4, 4]
+    beyond = lines(5.0, 3.0, first=4, metric="free_energy_gap")
+    assert stopping.is_due(beyond)
+    assert stopping.epoch_to_keep(beyond) == 5
+    higher = EarlyStopping(1, "validation_accuracy", limit=0.8)
+    assert higher.epoch_to_keep(lines(0.9, 0.7, metric="validation_accuracy")) == 1
+    assert higher.is_due(lines(0.9, 0.7, metric="validation_accuracy"))
+    with pytest.raises(ValueError, match=r"gap is smallest before an RBM has learnt anything: give a limit in nats"):
+        EarlyStopping(2, "free_energy_gap")
+
+
+@pytest.mark.parametrize("in_folder", [False, True])
+def test_an_rbm_ends_where_its_free_energy_gap_grows(tmp_path, in_folder):
+    rbm, kept = tiny_rbm("reference", 16, 40, scale=0.01), {}
+
+    def keep(model, metrics):
+        kept[metrics["epoch"]] = model.copy()
+
+    settings = {"batch_size": 5, "optimizer": SGD(0.3), "callbacks": [keep], "epochs": 60}
+    settings |= {"validation": stripes(300, seed=1), "out": tmp_path / "run" if in_folder else None}
+    stopping = EarlyStopping(3, "free_energy_gap", limit=1.0)
+    gaps = train(rbm, stripes(15), CD(), early_stopping=stopping, **settings).history["free_energy_gap"]
+    assert 5 < len(gaps) - 1 < 60
+    assert (gaps[-3:] > 1).all()
+    best = int(np.flatnonzero(gaps <= 1)[-1])
+    assert best == len(gaps) - 4
+    assert_same_bytes(rbm, kept[best])
 
 
 def stopped(backend, mlp, **settings):
@@ -94,6 +127,45 @@ def test_a_callback_ends_training(backend):
     run = train(mlp, X, Backprop(), y=Y, epochs=10, callbacks=[watch, lambda model, metrics: None])
     assert seen == [(True, 1, True), (True, 2, True), (True, 3, True)]
     assert run.history["epoch"].tolist() == [0, 1, 2, 3]
+
+
+class Diary:
+    """A callback with all that the loop may call."""
+
+    def __init__(self, fail_at=None):
+        self.said, self.fail_at = [], fail_at
+
+    def begin_epoch(self, model):
+        self.said.append(f"begin {model.epoch}")
+
+    def __call__(self, model, metrics):
+        self.said.append(f"end {model.epoch}")
+        if model.epoch == self.fail_at:
+            raise RuntimeError("no more")
+        return model.epoch == 2
+
+    def close(self):
+        self.said.append("close")
+
+
+def test_callbacks_hear_of_the_beginning_of_every_epoch_and_of_the_end():
+    diary, broken = Diary(), Diary(fail_at=1)
+    train(tiny_mlp("reference", 6, ReLU(8), Softmax(3)), X, Backprop(), y=Y, epochs=9, callbacks=[diary])
+    assert diary.said == ["begin 0", "end 1", "begin 1", "end 2", "close"]
+    with pytest.raises(RuntimeError, match="no more"):
+        train(tiny_mlp("reference", 6, ReLU(8), Softmax(3)), X, Backprop(), y=Y, epochs=9, callbacks=[broken])
+    assert broken.said == ["begin 0", "end 1", "close"]
+
+
+def test_a_checkpoint_without_a_run_folder(backend, tmp_path):
+    mlp = tiny_mlp(backend, 6, ReLU(8), Softmax(3))
+    last, each = Checkpoint(tmp_path / "last.npz"), Checkpoint(f"{tmp_path}/after {{epoch}}.npz", every=2)
+    train(mlp, X, Backprop(), y=Y, epochs=5, callbacks=[last, each])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["after 2.npz", "after 4.npz", "last.npz"]
+    assert_same_bytes(load_model(tmp_path / "last.npz", backend), mlp)
+    assert load_model(tmp_path / "after 2.npz", backend).epoch == 2
+    with pytest.raises(ValueError, match="every=0 is not possible"):
+        Checkpoint(tmp_path / "last.npz", every=0)
 
 
 @pytest.mark.parametrize(

@@ -177,14 +177,16 @@ def test_persistent_chains_go_on_and_come_back(backend):
 def test_visible_biases_start_at_the_data(backend):
     data = stripes(200, side=2)
     rbm = tiny_rbm(backend, dtype="float64")
+    rbm.biases[0]["bias"] = np.zeros(4)
     CD().start(rbm, data, 10)
     assert_allclose(expit(host(rbm.visible_bias)), data.mean(axis=0), rtol=1e-10)
-    for rule, step in ((CD(visible_bias="zero"), 0), (CD(), 7)):  # told not to, or trained already
+    for rule, step in ((CD(visible_bias="zero"), 0), (CD(), 7), (CD(), 0)):  # told not to, trained, or set already
         rbm = tiny_rbm(backend)
         before, rbm.step = host(rbm.visible_bias).copy(), step
         rule.start(rbm, data, 10)
         assert np.array_equal(host(rbm.visible_bias), before)
     real = tiny_rbm(backend, units=(Gaussian(4), Bernoulli(3)))
+    real.biases[0]["bias"] = np.zeros(4)
     CD().start(real, 5 * data, 10)
     assert_allclose(host(real.visible_bias), 5 * data.mean(axis=0), rtol=1e-12)
 

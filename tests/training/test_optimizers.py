@@ -115,7 +115,7 @@ def test_a_part_is_updated_as_the_whole_is(backend, optimizer):
         (
             lambda: SGD("fast"),
             ValueError,
-            "unknown schedule 'fast'; known: constant, cosine, cubic, linear, power, steps",
+            "unknown schedule 'fast'; known: constant, cosine, cubic, linear, power, rounded, steps",
         ),
         (lambda: SGD(None), TypeError, "learning_rate must be a number, a schedule or its text"),
         (lambda: Adam("linear(0.1, -0.1, 5)"), ValueError, "learning_rate=-0.1"),
