@@ -77,7 +77,7 @@ CELLS: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 EPOCHS = (1, 5, 10, 30, 50, 100, 155, 200, 300, 400)
-SHOWN = ("loss", "validation_loss", "validation_accuracy", "core_validation_accuracy", "learning_z")
+SHOWN = ("loss", "validation_loss", "validation_accuracy", "core_validation_accuracy", "learning_z", "learning_index")
 
 
 def main() -> None:
