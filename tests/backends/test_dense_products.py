@@ -133,7 +133,7 @@ def test_nothing_of_the_size_of_activities_is_made_at_a_later_step():
     pytest.importorskip("numba")
     import tracemalloc
 
-    connections, x, y = full("numpy", 300, 200, "float32", 100)
+    connections, x, y = full("numpy", 300, 200, "float32", 1000)  # well above what Python itself needs
     out, gradient = np.empty_like(y), np.empty(len(connections), np.float32)
 
     def step():
