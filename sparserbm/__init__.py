@@ -30,7 +30,7 @@ _PUBLIC = {
         *("Bernoulli", "Gaussian", "TruncatedGaussian", "Potts", "Mixed"),
         *("ReLU", "LeakyReLU", "AllReLU", "SReLU", "Sigmoid", "Tanh", "Identity", "Softmax"),
     ),
-    "sparserbm.network.wiring": ("ErdosRenyi", "ERK", "Dense", "FixedFanIn", "FromScipy"),
+    "sparserbm.network.wiring": ("ErdosRenyi", "ERK", "Dense", "FixedFanIn", "FromScipy", "SideBySide"),
     "sparserbm.network.weights": ("Normal", "HeSparse", "HeDense", "UniformDense", "Zero"),
     "sparserbm.models.rbm": ("RBM",),
     "sparserbm.models.mlp": ("MLP",),
@@ -43,7 +43,7 @@ _PUBLIC = {
     "sparserbm.regularization": ("L1", "L2", "ElasticNet", "SetDecay", "MaxNorm", "Polarization"),
     "sparserbm.evolution": (
         *("SET", "Evolution", "core_view"),
-        *("SignedMagnitude", "PublishedSET", "Magnitude", "Threshold", "Taylor", "RandomDrop", "Largest"),
+        *("SignedMagnitude", "PublishedSET", "Magnitude", "Threshold", "Taylor", "RandomDrop", "Largest", "Sparing"),
         *("RandomGrow", "GradientGrow", "MomentumGrow", "CosineGrow", "ParentalGrow"),
         *("Fresh", "ZeroBirth", "GradientSign"),
     ),
@@ -57,6 +57,7 @@ _PUBLIC = {
             "load_model",
             "CD",
             "Sparsity",
+            "Hybrid",
             "Backprop",
             "CrossEntropy",
             "SquaredError",
@@ -79,7 +80,14 @@ _PUBLIC = {
     "sparserbm.presets": ("preset", "known_presets"),
     "sparserbm.studies": ("study",),
     "sparserbm.estimators": (
-        *("SparseRBM", "SparseAutoencoder", "SparseMLPClassifier", "SparseMLPRegressor", "TopologySelector"),
+        *(
+            "SparseRBM",
+            "SparseRBMClassifier",
+            "SparseAutoencoder",
+            "SparseMLPClassifier",
+            "SparseMLPRegressor",
+            "TopologySelector",
+        ),
     ),
 }
 _MODULES = ("registry", "topology", "plotting")

@@ -165,7 +165,7 @@ def evaluate(
     config = read_config(Path(run))
     if config["model"]["kind"] == "stack":
         raise ValueError(f"{run} holds a stack, which has a bound and no figures of this kind: use variational_bound")
-    recipe = Recipe(**config["recipe"]) if "recipe" in config else None
+    recipe = _recipe_of(config)
     which = "best" if best else "checkpoint"
     if best and not (Path(run) / "best.npz").is_file():
         raise ValueError(
@@ -221,6 +221,23 @@ def evaluate(
         figures,
         exact,
     )
+
+
+def load_data_of(
+    run: str | os.PathLike, data: Any = None, *, folder: str | os.PathLike | None = None, scale: str | None = None
+) -> Dataset:
+    """The data set of a run folder's recipe, or other data scaled as those were.
+
+    Parameters
+    ----------
+    run, data, folder, scale
+        As in `evaluate`.
+    """
+    return _load(_recipe_of(read_config(Path(run))), data, folder, scale, run)
+
+
+def _recipe_of(config: dict[str, Any]) -> Recipe | None:
+    return Recipe(**config["recipe"]) if "recipe" in config else None
 
 
 def _load(recipe: Recipe | None, data: Any, folder: Any, scale: str | None, run: Any) -> Dataset:

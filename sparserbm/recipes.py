@@ -53,8 +53,8 @@ class Recipe:
     visible, hidden_units, activation : str
         Unit types of an RBM's visible side (``"bernoulli"``, ``"gaussian(learned=True)"``, ``"potts(states=3)"``,
         ``"mixed((bernoulli(784), potts(10)))"``) and hidden side (also ``"truncated_gaussian"``), and of an MLP's
-        hidden layers (``"relu"``, ``"leaky_relu(0.1)"``, ``"srelu"``; the slopes of ``"all_relu(0.6)"`` change sign from
-        layer to layer).
+        hidden layers (``"relu"``, ``"leaky_relu(0.1)"``, ``"srelu"``; the slopes of ``"all_relu(0.6)"`` change sign
+        from layer to layer).
     epsilon, density, wiring : float, float, text or tuple of texts, optional
         The first wiring of the hidden layers (``"erk(density=0.1)"``: of the whole network); ``epsilon=11`` if none is
         given.

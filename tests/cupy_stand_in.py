@@ -775,10 +775,14 @@ def _ascontiguousarray(a, dtype=None):
     return a if a.flags.c_contiguous else a.copy()
 
 
-def _copyto(dst, src):
-    if not isinstance(dst, ndarray) or not isinstance(src, ndarray):
+def _copyto(dst, src, casting="same_kind", where=None):
+    if not isinstance(dst, ndarray) or not isinstance(src, ndarray) or not isinstance(where, ndarray | None):
         raise TypeError("the stand-in copies from one cupy.ndarray to another only")
-    dst[...] = src
+    if where is None:
+        dst[...] = src
+        return
+    target, values, mask = dst._host, src._host, where._host
+    _do((dst, src, where), lambda: np.copyto(target, values, casting=casting, where=mask))
 
 
 def _asnumpy(a, stream=None, order="C", out=None, *, blocking=True):

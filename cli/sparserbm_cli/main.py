@@ -1,4 +1,4 @@
-"""Entry point: ``sparserbm train``, ``sparserbm evaluate``, ``sparserbm plot``, ``sparserbm study``."""
+"""Entry point: ``sparserbm train``, ``evaluate``, ``sample``, ``transform``, ``plot``, ``study``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from sparserbm import __version__
 COMMANDS = {
     "train": "Train one network, or continue a run.",
     "evaluate": "Likelihood and other figures of a run's model, on data that it has not seen.",
+    "sample": "Draw from a run's RBM, freely or with some values held.",
+    "transform": "What a run's model makes of data: hidden means, or probabilities of classes.",
     "plot": "Draw a figure of one or several run folders.",
     "study": "Where do connections gather, and which settings decide it?",
 }

@@ -120,8 +120,10 @@ def check_mode(mode: str) -> None:
         raise ValueError(f"unknown scale {mode!r}; known: {', '.join(MODES)}")
 
 
-def check_features(X: Any, what: str = "X", n_features: int | None = None) -> Any:
+def check_features(X: Any, what: str = "X", n_features: int | None = None, missing: bool = False) -> Any:
     """Return `X` as an array, or as a `Source`, if it can be trained on; errors call it `what`.
+
+    With `missing`, NaN may stand for values that are missing.
 
     Raises
     ------
@@ -139,20 +141,29 @@ def check_features(X: Any, what: str = "X", n_features: int | None = None) -> An
     if n_features is not None and X.shape[1] != n_features:
         raise ValueError(f"{what} has {X.shape[1]} features, but the model has {n_features} inputs")
     if isinstance(X, Source):
-        if X.survey.first_bad is not None:
-            raise _not_finite(what, X.survey.n_bad, X.survey.first_bad)
+        found = X.survey
+        if missing and found.first_infinite is not None:
+            raise _not_finite(what, found.n_bad - found.n_missing, found.first_infinite, "infinite")
+        if not missing and found.first_bad is not None:
+            raise _not_finite(what, found.n_bad, found.first_bad)
         return X
     finite = np.isfinite(X) if X.dtype.kind == "f" else np.True_
-    if not finite.all():
+    if missing and not finite.all():
+        infinite = np.isinf(X)
+        if infinite.any():
+            row, column = np.unravel_index(np.argmax(infinite), X.shape)
+            first = int(row), int(column), X[row, column]
+            raise _not_finite(what, int(np.count_nonzero(infinite)), first, "infinite")
+    elif not finite.all():
         row, column = np.unravel_index(np.argmin(finite), X.shape)
         raise _not_finite(what, int(finite.size - np.count_nonzero(finite)), (int(row), int(column), X[row, column]))
     return X
 
 
-def _not_finite(what: str, count: int, first: tuple[int, int, float]) -> ValueError:
+def _not_finite(what: str, count: int, first: tuple[int, int, float], kind: str = "NaN or infinite") -> ValueError:
     row, column, value = first
     return ValueError(
-        f"{what} holds {count} NaN or infinite values, the first ({value}) at row {row}, column {column} (counted "
+        f"{what} holds {count} {kind} values, the first ({value}) at row {row}, column {column} (counted "
         f"from 0); remove or fill them in first"
     )
 

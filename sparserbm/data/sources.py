@@ -65,6 +65,8 @@ class Survey(NamedTuple):
     largest: float
     n_bad: int  # NaN or infinite
     first_bad: tuple[int, int, float] | None  # row, column, value
+    n_missing: int = 0  # NaN
+    first_infinite: tuple[int, int, float] | None = None
 
 
 class Source(ABC):
@@ -123,14 +125,19 @@ class Source(ABC):
     @functools.cached_property
     def survey(self) -> Survey:
         smallest, largest, n_bad, first = np.inf, -np.inf, 0, None
+        n_missing, first_infinite = 0, None
         for part, values in chunks(self):
-            smallest, largest = min(smallest, float(values.min())), max(largest, float(values.max()))
             finite = np.isfinite(values) if values.dtype.kind == "f" else np.True_
             if not finite.all():
-                row, column = (int(place) for place in np.unravel_index(np.argmin(finite), values.shape))
-                first = first or (part.start + row, column, float(values[row, column]))
+                infinite = np.isinf(values)
+                first = first or _first(part, values, np.logical_not(finite))
+                first_infinite = first_infinite or (_first(part, values, infinite) if infinite.any() else None)
                 n_bad += finite.size - int(np.count_nonzero(finite))
-        return Survey(smallest, largest, n_bad, first)
+                n_missing += int(np.count_nonzero(np.isnan(values)))
+                values = values[finite]
+            if values.size:
+                smallest, largest = min(smallest, float(values.min())), max(largest, float(values.max()))
+        return Survey(smallest, largest, n_bad, first, n_missing, first_infinite)
 
     def min(self) -> float:
         return self.survey.smallest
@@ -241,15 +248,21 @@ class SparseSource(Source):
     def survey(self) -> Survey:
         values = self.matrix.data
         # A value that no entry holds is 0.
-        extremes = [*([0.0] if len(values) < self.size else []), *((values.min(), values.max()) if len(values) else ())]
         finite = np.isfinite(values)
-        first = None
-        if not finite.all():
-            entry = int(np.argmin(finite))
-            row = int(np.searchsorted(self.matrix.indptr, entry, side="right")) - 1
-            first = row, int(self.matrix.indices[entry]), float(values[entry])
-        found = (float(min(extremes)), float(max(extremes))) if extremes else (np.inf, -np.inf)
-        return Survey(*found, int(len(values) - np.count_nonzero(finite)), first)
+        bad, known = np.logical_not(finite), values[finite] if not finite.all() else values
+        missing = np.isnan(values) if len(known) < len(values) else bad
+        extremes = [*([0.0] if len(values) < self.size else []), *((known.min(), known.max()) if len(known) else ())]
+        smallest, largest = (float(min(extremes)), float(max(extremes))) if extremes else (np.inf, -np.inf)
+        counts = int(np.count_nonzero(bad)), int(np.count_nonzero(missing))
+        return Survey(smallest, largest, counts[0], self._place(bad), counts[1], self._place(bad & ~missing))
+
+    def _place(self, mark: np.ndarray) -> tuple[int, int, float] | None:
+        """Row, column and value of the first entry that is marked."""
+        if not mark.any():
+            return None
+        entry = int(np.argmax(mark))
+        row = int(np.searchsorted(self.matrix.indptr, entry, side="right")) - 1
+        return row, int(self.matrix.indices[entry]), float(self.matrix.data[entry])
 
     def add_to(self, digest: Any) -> None:
         """Of the entries only; zeros that are stored and zeros that are not are the same."""
@@ -315,10 +328,24 @@ def chunks(X: Samples) -> Iterator[tuple[slice, np.ndarray]]:
         yield part, X[part]
 
 
+def _first(part: slice, values: np.ndarray, mark: np.ndarray) -> tuple[int, int, float]:
+    """Row, column and value of the first of some values of a block that is marked."""
+    row, column = (int(place) for place in np.unravel_index(np.argmax(mark), values.shape))
+    return part.start + row, column, float(values[row, column])
+
+
+def has_missing(X: Any) -> bool:
+    """Whether samples, an array on the host or the device or a `Source`, have NaN among them: missing values."""
+    if isinstance(X, Source):
+        return X.survey.n_missing > 0
+    return X.dtype.kind == "f" and X.size > 0 and bool(np.isnan(float(X.min())))  # the minimum hands NaN on
+
+
 def means(X: Samples, weight: np.ndarray | None = None) -> np.ndarray:
     """Mean of every feature, (n_features,) float64, with `weight` (n_samples,) of mean 1 that of the weighted samples.
 
-    The same bits for the same values, however they are held.
+    The same bits for the same values, however they are held. Missing values do not count; a feature without any value
+    has the mean NaN.
     """
     return _mean_of(lambda values: values, X, weight)
 
@@ -333,7 +360,16 @@ def _mean_of(what: Callable[[np.ndarray], np.ndarray], X: Samples, weight: np.nd
     for part, values in chunks(X):
         block = what(np.ascontiguousarray(values, dtype=np.float64))
         total += (block if weight is None else block * weight[part, None]).sum(axis=0)
-    return total / len(X)
+    if not np.isnan(total).any():
+        return total / len(X)
+    total, counted = np.zeros(X.shape[1]), np.zeros(X.shape[1])
+    for part, values in chunks(X):
+        block = what(np.ascontiguousarray(values, dtype=np.float64))
+        known = ~np.isnan(block)
+        share = known if weight is None else known * weight[part, None]
+        total += (np.where(known, block, 0.0) * share).sum(axis=0)
+        counted += share.sum(axis=0)
+    return np.divide(total, counted, out=np.full(len(total), np.nan), where=counted > 0)
 
 
 def take(X: Samples, index: np.ndarray) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from sparserbm.backends import on_host, with_kind
 from sparserbm.data.batches import blocks
-from sparserbm.data.sources import Samples
+from sparserbm.data.sources import Samples, chunks
 from sparserbm.data.weights import weighted
 from sparserbm.estimators.sparse_estimator import FLOATS, SparseEstimator, check_epochs, fitted, float_type, scaled
 from sparserbm.models.likelihood import Partition, log_likelihood, partition_function, pseudo_likelihood
@@ -27,6 +27,9 @@ class SparseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SparseEstimat
 
     The first parameters are those of scikit-learn's `BernoulliRBM`. Data are probabilities of [0, 1], or anything
     with ``scale=True``; float32 data are computed in float32, all others in float64.
+
+    NaN in X is a missing value (``algorithm="cd(missing=5)"`` says how training draws it). Such rows stand at the means
+    of mean field in `transform` and `reconstruct`, are scored by what is known of them, and filled by `fill_missing`.
 
     Parameters
     ----------
@@ -113,6 +116,7 @@ class SparseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SparseEstimat
 
     model_: RBM
     scaler_: MinMaxScaler | None
+    _takes_missing: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -267,7 +271,11 @@ class SparseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SparseEstimat
 
     @with_kind
     def transform(self, X: Any) -> np.ndarray:
-        """Probabilities ``P(h = 1 | v)``: (n_samples, n_components)."""
+        """Probabilities ``P(h = 1 | v)``: (n_samples, n_components).
+
+        Of rows with missing values those at the means that mean field finds for them: deterministic, and the same in
+        every company.
+        """
         X = self._visible(X)
         return self.model_.transform(X).astype(float_type(X), copy=False)
 
@@ -293,7 +301,10 @@ class SparseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SparseEstimat
 
     @with_kind
     def free_energy(self, X: Any) -> np.ndarray:
-        """F(v) of every sample, (n_samples,) in nats: low where the model finds it probable."""
+        """F(v) of every sample, (n_samples,) in nats: low where the model finds it probable.
+
+        With missing values that of what is known, which needs a model of at most 20 Bernoulli components.
+        """
         return self.model_.free_energy(self._visible(X))
 
     @with_kind
@@ -301,7 +312,8 @@ class SparseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SparseEstimat
         """Stochastic log pseudo-likelihood of every sample, (n_samples,) in nats; higher is better.
 
         One random bit of each sample is flipped, as in `BernoulliRBM`. Which one depends on the seed of the model and
-        on the sample, so that the same call gives the same scores.
+        on the sample, so that the same call gives the same scores. Of rows with missing values one known bit is
+        flipped, and the sum goes over the known ones (`pseudo_likelihood`).
         """
         X = self._visible(X)
         return pseudo_likelihood(self.model_, X, seed=self.model_.seed)
@@ -315,6 +327,7 @@ class SparseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SparseEstimat
         the score is too high: compare scores by more than its standard error. It is computed once, and again after
         further training. With ``scale=True`` the samples are scaled first, as for training. Of features that are not
         binary the score of Bernoulli units is no log-likelihood, but ``-mean free energy - log Z``: see `binarise`.
+        Of rows with missing values it is the log-likelihood of what is known, with at most 20 Bernoulli components.
 
         Parameters
         ----------
@@ -351,17 +364,48 @@ class SparseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SparseEstimat
             out[part] = backend.to_numpy(v_drawn).T
         return self._features(out)
 
-    def sample(self, n_samples: int = 1, *, sweeps: int = 1000, random_state: int | None = None) -> np.ndarray:
+    def sample(
+        self, n_samples: int = 1, *, sweeps: int = 1000, random_state: int | None = None, clamp: Any = None
+    ) -> np.ndarray:
         """Features drawn from the model, by `sweeps` of Gibbs sampling from random states: (n_samples, n_features).
 
         Parameters
         ----------
         random_state : int, optional
             The same integer gives the same samples; without it every call draws anew.
+        clamp : (n_features,) or (n_samples, n_features), optional
+            Features that are held; NaN where one is free.
         """
         check_is_fitted(self)
         seed = self._next_seed() if random_state is None else random_state
-        return self._features(self.model_.sample(n_samples, sweeps=sweeps, seed=seed))
+        held: Any = None if clamp is None else self._visible(np.atleast_2d(clamp))
+        if held is not None and len(held) == 1:
+            held = held[0]
+        return self._features(self.model_.sample(n_samples, sweeps=sweeps, seed=seed, clamp=held))
+
+    @with_kind
+    def fill_missing(
+        self, X: Any, *, sweeps: int = 200, mean: bool = True, random_state: int | None = None
+    ) -> np.ndarray:
+        """`X` with its missing values, NaN, filled in given the known ones: (n_samples, n_features).
+
+        Parameters
+        ----------
+        X : (n_samples, n_features)
+        sweeps : int
+            Of Gibbs sampling with the known features held.
+        mean : bool
+            Fill in means, averaged over the second half of the sweeps; False: states, one joint draw.
+        random_state : int, optional
+            The seed of the fitted model by default, so that the same call gives the same values.
+        """
+        check_is_fitted(self)
+        rows = self._validated(X, reset=False)
+        filled = self.model_.fill(self._scaled(rows), sweeps=sweeps, mean=mean, seed=random_state)
+        out = self._features(filled).astype(float_type(rows), copy=False)
+        for part, known in chunks(rows):  # scaling there and back rounds
+            np.copyto(out[part], known, where=~np.isnan(known))
+        return out
 
     def _next_seed(self) -> int:
         """A seed that no call since `fit` has had; BernoulliRBM repeats its draws (scikit-learn issue 4227)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -63,6 +63,7 @@ class SparseEstimator(CallbackSupport, BaseEstimator):
     model_: Model
     run_: Run
     n_iter_: int
+    _takes_missing: ClassVar[bool] = False  # whether NaN in X stands for a value that is missing
 
     # -- parameters into rules -----------------------------------------------------------------------------------
 
@@ -125,9 +126,11 @@ class SparseEstimator(CallbackSupport, BaseEstimator):
         """
         alone = isinstance(y, str) and y == NO_Y
         if not is_source(X):
-            found = validate_data(self, X, y, dtype=FLOATS, accept_sparse="csr", reset=reset, **targets)
+            finite: Any = "allow-nan" if self._takes_missing else True
+            form = {"dtype": FLOATS, "accept_sparse": "csr", "ensure_all_finite": finite}
+            found = validate_data(self, X, y, reset=reset, **form, **targets)
             return as_samples(found) if alone else (as_samples(found[0]), found[1])
-        X = check_features(X)
+        X = check_features(X, missing=self._takes_missing)
         if not alone:
             y = validate_data(self, "no_validation", y, reset=False, **targets)
             if len(y) != len(X):
@@ -145,6 +148,7 @@ class SparseEstimator(CallbackSupport, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = self._takes_missing
         return tags
 
     def _seed(self) -> int:

@@ -8,6 +8,7 @@ from sparserbm.evolution.drop import (
     PublishedSET,
     RandomDrop,
     SignedMagnitude,
+    Sparing,
     Taylor,
     Threshold,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "RandomGrow",
     "RewirePlan",
     "SignedMagnitude",
+    "Sparing",
     "Taylor",
     "Threshold",
     "ZeroBirth",

@@ -13,7 +13,7 @@ import numpy as np
 
 from sparserbm.network.coactivity import Evidence
 from sparserbm.network.connections import Connections
-from sparserbm.registry import register
+from sparserbm.registry import register, resolve
 
 
 class ConnectionsView:
@@ -45,6 +45,9 @@ class ConnectionsView:
 
     def among(self, eligible: np.ndarray) -> ConnectionsView:
         """The view of those connections that are True in `eligible`, (n_connections,) bool."""
+        if self._among is not None:
+            within, eligible = eligible, self._among.copy()
+            eligible[self._among] = within
         return ConnectionsView(self._layer, self._step, self._number, self._evidence, eligible)
 
     # Brought to the host and made when asked for: most rules look at the weights only.
@@ -267,6 +270,44 @@ class Largest(Drop):
 
     def select(self, view: ConnectionsView, count: int, generator: np.random.Generator) -> np.ndarray:
         return mark_smallest(-np.abs(view.weight), count, generator)
+
+
+@register("drop", "sparing")
+@dataclass(frozen=True)
+class Sparing(Drop):
+    """Another rule, which sees the connections of the first pre units only; those of all others stay.
+
+    The number that goes is in proportion to what may go: zeta is the share of the connections that are not spared.
+
+    Parameters
+    ----------
+    first : int
+        Pre units whose connections may go.
+    rule : Drop or text
+    """
+
+    first: int
+    rule: Any = "set"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.first, bool) or not isinstance(self.first, (int, np.integer)) or self.first < 1:
+            raise ValueError(f"first={self.first!r} is not possible for Sparing; use a number of units, at least 1")
+        rule = resolve("drop", self.rule)
+        if not isinstance(rule, Drop):
+            raise TypeError(f"rule={rule!r} is not possible; give a Drop or its text")
+        object.__setattr__(self, "rule", rule)
+
+    @property
+    def needs_batches(self) -> bool:  # type: ignore[override]
+        return self.rule.needs_batches
+
+    def select(self, view: ConnectionsView, count: int, generator: np.random.Generator) -> np.ndarray:
+        mark = view.pre < self.first
+        n = int(np.count_nonzero(mark))
+        if n:
+            own = share_of(count / len(mark), n)
+            mark[mark] = self.rule.select(view.among(mark.copy()), own, generator)
+        return mark
 
 
 def share_of(share: float, n: int) -> int:

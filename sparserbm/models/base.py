@@ -159,6 +159,10 @@ class Model(ABC):
     def check_data(self, X: Any) -> Any:
         """`X`, an array or what becomes a `Source`, checked as input: finite, right number of features, right range."""
 
+    def check_known(self, X: Any) -> Any:
+        """As `check_data`, with NaN allowed for missing values where the model knows what to make of them."""
+        return self.check_data(X)
+
 
 def resolve_units(given: Units | str) -> Units:
     """Units from an object or a text such as ``"bernoulli(784)"``."""

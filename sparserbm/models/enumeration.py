@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sparserbm.backends import Backend, get_backend
-from sparserbm.models.rbm import RBM
+from sparserbm.data.batches import blocks
 from sparserbm.network.units import Bernoulli, Mixed, Potts, Units
 from sparserbm.registry import to_text
 from sparserbm.rng import Streams
+
+if TYPE_CHECKING:
+    from sparserbm.models.rbm import RBM
 
 ENUMERABLE = 20  # Bernoulli units; other types with at most 2**20 states in all
 BLOCK = 4096  # states at a time
@@ -89,12 +92,9 @@ def log_weights(rbm: RBM, progress: Progress | None = None) -> tuple[int, np.nda
     if side is None:
         raise ValueError(_too_many(rbm))
     backend = wide(rbm.backend)
-    xp, (units, other) = backend.xp, (rbm.units[side], rbm.units[1 - side])
+    units, other = rbm.units[side], rbm.units[1 - side]
     slots, other_slots = (wide_slots(backend, rbm.biases[number]) for number in (side, 1 - side))
-    matrix = rbm.matrix.to_dense().astype(np.float64)  # (n_hidden, n_visible)
-    if rbm.gate is not None:
-        matrix *= rbm.backend.to_numpy(rbm.gate).astype(np.float64)[:, None]
-    matrix = xp.asarray(np.ascontiguousarray(matrix if side == 0 else matrix.T))
+    matrix = _dense(rbm, backend, side)
     count = math.prod(values_of(units) or [])
     found, size = np.empty(count), max(64, min(BLOCK, WIDEST // other.n))
     for start in range(0, count, size):
@@ -107,6 +107,67 @@ def log_weights(rbm: RBM, progress: Progress | None = None) -> tuple[int, np.nda
         if progress is not None:
             progress(part[-1] + 1, count)
     return side, found
+
+
+def _dense(rbm: RBM, backend: Backend, side: int) -> Any:
+    """Weights times gates in float64 on the device, a row for every unit opposite to `side`."""
+    matrix = rbm.matrix.to_dense().astype(np.float64)  # (n_hidden, n_visible)
+    if rbm.gate is not None:
+        matrix *= rbm.backend.to_numpy(rbm.gate).astype(np.float64)[:, None]
+    return backend.xp.asarray(np.ascontiguousarray(matrix if side == 0 else matrix.T))
+
+
+def observed_free_energy(rbm: RBM, X: Any) -> np.ndarray:
+    """``F(o) = -log sum exp(-E(v, h))`` over all h and all v whose known entries are those of a row; (n_samples,).
+
+    In nats, float64. All states of the hidden units are written out; given each of them visible units do not depend on
+    each other, so that missing ones are summed (or integrated) by formula and known ones add their own energy.
+    ``-F(o) - log Z`` is the logarithm of the marginal probability of what is known.
+
+    Parameters
+    ----------
+    rbm : RBM
+    X : (n_samples, n_visible)
+        NaN where a value is missing.
+
+    Raises
+    ------
+    ValueError
+        If the hidden units have more than 2**20 states (20 Bernoulli units).
+    """
+    values = values_of(rbm.hidden)
+    if values is None or _bits(values) > ENUMERABLE:
+        raise ValueError(
+            f"the free energy of rows with missing values needs all states of the hidden units, possible up to "
+            f"2**{ENUMERABLE}, and this model has {to_text(rbm.hidden)}; fill the gaps first (fill), or use the "
+            f"pseudo-likelihood"
+        )
+    backend = wide(rbm.backend)
+    xp, (visible, hidden) = backend.xp, (wide_slots(backend, slots) for slots in rbm.biases)
+    matrix, bias, count = _dense(rbm, backend, 1), visible["bias"][:, None], math.prod(values)
+    parts = rbm.visible.parts if isinstance(rbm.visible, Mixed) else (rbm.visible,)
+    real = backend.asarray(np.concatenate([np.full((part.n, 1), float(part.real)) for part in parts]))
+    found = np.empty(len(X))
+    for rows, v in blocks(backend, X, rbm.widest):
+        known = xp.equal(v, v)
+        states = xp.where(known, v, bias * real)  # missing real units at their biases, others at 0: without energy
+        seen = xp.where(known, rbm.visible.statistic(backend, visible, states), backend.zeros(v.shape))
+        own = rbm.visible.energy(backend, visible, states)
+        missing, total = xp.where(known, 0.0, 1.0), None
+        size = max(64, min(BLOCK, WIDEST // max(v.shape)))
+        for start in range(0, count, size):
+            part = np.arange(start, min(start + size, count))
+            h = backend.asarray(states_of(rbm.hidden, part).T)
+            z = matrix @ rbm.hidden.statistic(backend, hidden, h)
+            terms = seen.T @ z
+            z += bias
+            terms += missing.T @ rbm.visible.log_partition(backend, visible, z, backend.empty(z.shape))
+            terms -= rbm.hidden.energy(backend, hidden, h)
+            largest = terms.max(axis=1)
+            summed = largest + xp.log(xp.exp(terms - largest[:, None]).sum(axis=1))
+            total = summed if total is None else xp.maximum(total, summed) + xp.log1p(xp.exp(-xp.abs(total - summed)))
+        found[rows] = backend.to_numpy(own - total)
+    return found
 
 
 def draw_exactly(rbm: RBM, n_samples: int, streams: Streams) -> Any:

@@ -11,10 +11,19 @@ import numpy as np
 from sparserbm.backends import Rows
 from sparserbm.data.batches import blocks
 from sparserbm.data.scaling import check_features
-from sparserbm.data.sources import chunks
+from sparserbm.data.sources import chunks, has_missing
 from sparserbm.models import annealing
-from sparserbm.models.enumeration import ENUMERABLE, Progress, log_weights, smaller_side, wide, wide_slots
+from sparserbm.models.enumeration import (
+    ENUMERABLE,
+    Progress,
+    log_weights,
+    observed_free_energy,
+    smaller_side,
+    wide,
+    wide_slots,
+)
 from sparserbm.models.gates import fold_gates
+from sparserbm.models.missing import settled
 from sparserbm.models.rbm import RBM
 from sparserbm.network.units import Bernoulli, Gaussian, Mixed, Potts, TruncatedGaussian
 from sparserbm.rng import Streams
@@ -288,11 +297,12 @@ def log_likelihood(rbm: RBM, X: Any, partition: Partition | float | None = None)
     rbm : RBM
     X : (n_samples, n_visible)
         States of the visible units. Of probabilities in place of Bernoulli states the result is the same formula, but
-        no probability: see `binarise`.
+        no probability: see `binarise`. Of rows with missing values, NaN, it is the exact log P of what is known, summed
+        over all that the missing may be; the hidden units must then have at most 2**20 states.
     partition : Partition or float, optional
         log Z of this model; exact by default (see `log_partition` for its limits).
     """
-    X = rbm.check_data(X)
+    X = rbm.check_known(X)
     if partition is None:
         partition = log_partition(rbm)
     return -_free_energy(rbm, X) - (partition.log_z if isinstance(partition, Partition) else float(partition))
@@ -317,7 +327,7 @@ def mean_log_likelihood(rbm: RBM, X: Any, partition: Partition | None = None) ->
     LikelihoodWarning
         If visible units are Bernoulli and `X` is not binary.
     """
-    X = rbm.check_data(X)
+    X = rbm.check_known(X)
     if not has_states(rbm, X):
         warnings.warn(
             "X holds values between 0 and 1, and Bernoulli units have the states 0 and 1: this is no log-likelihood of "
@@ -344,7 +354,7 @@ def free_energy_gap(rbm: RBM, X: Any, validation: Any) -> float:
     It needs no log Z. About 0 while the model finds new data as probable as training data; it grows when it overfits
     (Hinton 2010, section 6).
     """
-    seen, unseen = (_free_energy(rbm, rbm.check_data(rows)).mean() for rows in (X, validation))
+    seen, unseen = (_free_energy(rbm, rbm.check_known(rows)).mean() for rows in (X, validation))
     return float(unseen - seen)
 
 
@@ -355,7 +365,7 @@ def has_states(rbm: RBM, X: Any) -> bool:
         if isinstance(part, (Bernoulli, Potts)):
             for _, rows in chunks(X):
                 values = rows[:, start : start + part.n]
-                if not ((values == 0) | (values == 1)).all():
+                if not ((values == 0) | (values == 1) | (values != values)).all():
                     return False
         start += part.n
     return True
@@ -363,6 +373,8 @@ def has_states(rbm: RBM, X: Any) -> bool:
 
 def _free_energy(rbm: RBM, X: Any) -> np.ndarray:
     """F(v) of every row, (n_samples,): total inputs in the model's precision, what is summed in float64."""
+    if has_missing(X):
+        return observed_free_energy(rbm, X)
     rbm, precise = fold_gates(rbm), wide(rbm.backend)
     visible, hidden = (wide_slots(precise, slots) for slots in rbm.biases)
     out = np.empty(len(X))
@@ -394,7 +406,9 @@ def pseudo_likelihood(rbm: RBM, X: Any, seed: int = 0, exact: bool = False) -> n
     ----------
     rbm : RBM
     X : (n_samples, n_visible)
-        Probabilities are rounded to states first.
+        Probabilities are rounded to states first. With missing values, NaN, the sum goes over the known units of a row,
+        with the missing ones held at their mean-field means (`RBM.transform`), not summed over; those know the unit
+        that is flipped, so that the score is somewhat too high. A row without a known value scores 0.
     seed : int
         Of the bits that are flipped.
     exact : bool
@@ -411,20 +425,28 @@ def pseudo_likelihood(rbm: RBM, X: Any, seed: int = 0, exact: bool = False) -> n
     """
     if not isinstance(rbm.visible, Bernoulli):
         raise ValueError("the pseudo-likelihood flips bits: it needs Bernoulli visible units")
-    X = check_features(X, n_features=rbm.n_features)
+    X = check_features(X, n_features=rbm.n_features, missing=True)
+    gaps = has_missing(X)
     words = np.random.Generator(np.random.Philox(seed)).integers(0, 2**64, rbm.visible.n + 1, dtype=np.uint64)
     out, backend, rbm = np.empty(len(X)), rbm.backend, fold_gates(rbm) if exact else rbm
     for part, means in blocks(backend, X, rbm.widest):
-        v = (means > 0.5).astype(backend.dtype)
+        v, known = (means > 0.5).astype(backend.dtype), None
+        if gaps:
+            known = means == means
+            means = backend.xp.where(known, v, means)
+            v = settled(rbm, means)
         if exact:
-            out[part] = _all_flips(rbm, v)
+            out[part] = _all_flips(rbm, v, known)
             continue
         before = backend.to_numpy(rbm.free_energy_of(v)).astype(np.float64)
-        flipped = _bits_to_flip(backend.to_numpy(v).T > 0.5, words)
+        flipped = _bits_to_flip(backend.to_numpy(means).T > 0.5, words)
+        count: Any = rbm.visible.n
+        if known is not None:
+            flipped, count = _among_known(backend.to_numpy(known).T, flipped)
         rows, columns = (backend.asarray(index) for index in (flipped, np.arange(v.shape[1])))
         v[rows, columns] = 1 - v[rows, columns]
         after = backend.to_numpy(rbm.free_energy_of(v)).astype(np.float64)
-        out[part] = -rbm.visible.n * np.logaddexp(0.0, before - after)
+        out[part] = -count * np.logaddexp(0.0, before - after)
     return out
 
 
@@ -435,8 +457,18 @@ def _bits_to_flip(states: np.ndarray, words: np.ndarray) -> np.ndarray:
     return ((hashed >> np.uint64(32)) * np.uint64(states.shape[1]) >> np.uint64(32)).astype(np.int64)
 
 
-def _all_flips(rbm: RBM, v: Any) -> np.ndarray:
-    """Sum over units of ``log P(v_i | others)`` for visible states (n_visible, n_samples) of a model without gates."""
+def _among_known(known: np.ndarray, flipped: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The bits to flip, moved to known units of the rows of `known`, and how many there are of these in each row."""
+    counts = known.sum(axis=1)
+    ranks = flipped * counts // known.shape[1]
+    return np.argmax(known.cumsum(axis=1) > ranks[:, None], axis=1), counts
+
+
+def _all_flips(rbm: RBM, v: Any, known: Any = None) -> np.ndarray:
+    """Sum over units of ``log P(v_i | others)`` for visible states (n_visible, n_samples) of a model without gates.
+
+    Over those that are True in `known`, (n_visible, n_samples) bool, where that is given.
+    """
     precise, total = wide(rbm.backend), np.zeros(v.shape[1])
     change = _Changes(rbm, v) if isinstance(rbm.hidden, (Bernoulli, Gaussian, TruncatedGaussian)) else None
     indptr = rbm.matrix.pattern.fan_out().cumsum()
@@ -449,7 +481,10 @@ def _all_flips(rbm: RBM, v: Any) -> np.ndarray:
         # F(v) - F(flipped), whose softplus is -log sigmoid(F(flipped) - F(v))
         drop = rbm.backend.xp.asarray(drop, dtype=np.float64)
         drop += rbm.visible_bias[units, None] * (1 - 2 * v[units])
-        total -= rbm.backend.to_numpy(precise.softplus(drop, drop).sum(axis=0))
+        drop = precise.softplus(drop, drop)
+        if known is not None:
+            drop *= known[units]
+        total -= rbm.backend.to_numpy(drop.sum(axis=0))
         first = units.stop
     return total
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from sparserbm.backends import Backend
+from sparserbm.backends import Backend, on_host
 from sparserbm.data.batches import blocks
 from sparserbm.data.scaling import check_features
-from sparserbm.data.sources import Source, chunks
+from sparserbm.data.sources import Source, chunks, has_missing
 from sparserbm.models.base import Model, resolve_units
+from sparserbm.models.enumeration import observed_free_energy
+from sparserbm.models.missing import Observed, filled, settled, without_gaps
 from sparserbm.network.connections import Connections
 from sparserbm.network.units import Bernoulli, Gaussian, Units
 from sparserbm.network.weights import WeightScale
@@ -183,46 +186,86 @@ class RBM(Model):
     # -- the public edge, sample-major ---------------------------------------------------------------------------
 
     def check_data(self, X: Any) -> Any:
-        X = check_features(X, n_features=self.n_features)
+        return self._checked(X, False)
+
+    def check_known(self, X: Any) -> Any:
+        return self._checked(X, True)
+
+    def _checked(self, X: Any, missing: bool) -> Any:
+        X = check_features(X, n_features=self.n_features, missing=missing)
+        gaps = missing and has_missing(X)
         # The smallest and largest value of a source are known; other units look at all values, a few samples at a time.
-        if isinstance(X, Source) and not isinstance(self.visible, (Bernoulli, Gaussian)):
+        if gaps or (isinstance(X, Source) and not isinstance(self.visible, (Bernoulli, Gaussian))):
             for part, values in chunks(X):
                 try:
-                    self.visible.check_data(values)
+                    self.visible.check_data(without_gaps(self.visible, values) if gaps else values)
                 except ValueError as error:
                     raise ValueError(f"samples {part.start} to {part.stop - 1}: {error}") from None
         else:
             self.visible.check_data(X)
         return X
 
-    def transform(self, X: Any) -> np.ndarray:
-        """Means of the hidden units: (n_samples, n_hidden)."""
-        X = check_features(X, n_features=self.n_features)
-        out = np.empty((len(X), self.hidden.n), dtype=self.backend.dtype)
+    # NaN in X is a missing value. Means given the known ones are those of mean field (`settled`), deterministic and the
+    # same in every company; `fill` draws.
+
+    def _known_blocks(self, X: Any) -> Iterator[tuple[slice, Any]]:
+        """As `blocks`, with missing entries at their means given the known ones."""
+        gaps = has_missing(X)
         for part, v in blocks(self.backend, X, self.widest):
+            yield part, settled(self, v) if gaps else v
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Means of the hidden units: (n_samples, n_hidden). Missing values, NaN, stand at their mean-field means."""
+        X = check_features(X, n_features=self.n_features, missing=True)
+        out = np.empty((len(X), self.hidden.n), dtype=self.backend.dtype)
+        for part, v in self._known_blocks(X):
             h = self.hidden_given(v, self.backend.empty((self.hidden.n, v.shape[1])))
             out[part] = self.backend.to_numpy(h).T
         return out
 
     def reconstruct(self, X: Any) -> np.ndarray:
-        """Means of the visible units given the means of the hidden ones: (n_samples, n_visible), deterministic."""
-        X = check_features(X, n_features=self.n_features)
+        """Means of the visible units given the means of the hidden ones: (n_samples, n_visible), deterministic.
+
+        All of them, known ones too; missing values, NaN, stand at their mean-field means first.
+        """
+        X = check_features(X, n_features=self.n_features, missing=True)
         out = np.empty((len(X), self.visible.n), dtype=self.backend.dtype)
-        for part, v in blocks(self.backend, X, self.widest):
+        for part, v in self._known_blocks(X):
             h = self.hidden_given(v, self.backend.empty((self.hidden.n, v.shape[1])))
             out[part] = self.backend.to_numpy(self.visible_given(h, self.backend.empty(v.shape))).T
         return out
 
     def free_energy(self, X: Any) -> np.ndarray:
-        """F(v) for every row, in nats: (n_samples,); low where the model finds the sample probable."""
-        X = check_features(X, n_features=self.n_features)
+        """F(v) for every row, in nats: (n_samples,); low where the model finds the sample probable.
+
+        Of rows with missing values, NaN, that of what is known, exactly: ``-F - log Z`` is the logarithm of its
+        marginal probability. That takes all states of the hidden units, at most 20 Bernoulli units.
+
+        Raises
+        ------
+        ValueError
+            If values are missing and the hidden units have more states than that.
+        """
+        X = check_features(X, n_features=self.n_features, missing=True)
+        if has_missing(X):
+            return observed_free_energy(self, X).astype(self.backend.dtype)
         out = np.empty(len(X), dtype=self.backend.dtype)
         for part, v in blocks(self.backend, X, self.widest):
             out[part] = self.backend.to_numpy(self.free_energy_of(v))
         return out
 
-    def sample(self, n_samples: int, *, sweeps: int = 1000, seed: int | None = None) -> np.ndarray:
+    def sample(self, n_samples: int, *, sweeps: int = 1000, seed: int | None = None, clamp: Any = None) -> np.ndarray:
         """States of the visible units after `sweeps` of Gibbs sampling from random hidden states.
+
+        Parameters
+        ----------
+        n_samples, sweeps : int
+            At least 1.
+        seed : int, optional
+            That of the model by default: the same seed gives the same samples.
+        clamp : (n_visible,) or (n_samples, n_visible), optional
+            Values that stay as they are during all sweeps; NaN where a unit is free. Samples are then drawn given these
+            values, one row for all of them or one for each.
 
         Returns
         -------
@@ -231,6 +274,7 @@ class RBM(Model):
         if n_samples < 1 or sweeps < 1:
             raise ValueError(f"n_samples={n_samples}, sweeps={sweeps} is not possible; use at least 1 of both")
         streams = self.streams if seed is None else type(self.streams)(seed)
+        held = None if clamp is None else self._held(clamp, n_samples)
         h, v = self.backend.empty((self.hidden.n, n_samples)), self.backend.empty((self.visible.n, n_samples))
         h_mean, v_mean = self.backend.empty(h.shape), self.backend.empty(v.shape)
         h_mean[...] = 0  # hidden states as if there were no connections and biases
@@ -239,5 +283,52 @@ class RBM(Model):
         for sweep in range(sweeps):
             draws = streams.draws("sample", sweep)
             self.visible_given(h, v_mean, draws, v)
+            if held is not None:
+                held.put(v)
             self.hidden_given(v, h_mean, draws, h)
         return self.backend.to_numpy(v).T.copy()
+
+    def _held(self, clamp: Any, n_samples: int) -> Observed:
+        rows = np.asarray(on_host(clamp))
+        if rows.shape not in ((self.n_features,), (n_samples, self.n_features)):
+            raise ValueError(
+                f"clamp has shape {rows.shape}; give one value (NaN: free) for each of the {self.n_features} visible "
+                f"units, in one row or in one for each of the {n_samples} samples"
+            )
+        rows = self.check_known(np.broadcast_to(rows, (n_samples, self.n_features)))
+        return Observed(self.backend, self.backend.asarray(np.ascontiguousarray(rows.T), self.backend.dtype))
+
+    def fill(self, X: Any, *, sweeps: int = 200, seed: int | None = None, mean: bool = True) -> np.ndarray:
+        """`X` with its missing values, NaN, filled in by Gibbs sampling given the known ones, which stay as they are.
+
+        Parameters
+        ----------
+        X : (n_samples, n_visible)
+            A row may be missing as a whole.
+        sweeps : int
+            At least 1. Chains begin at the means that missing units have without connections.
+        seed : int, optional
+            That of the model by default. The draws of a row depend on its place among the rows too.
+        mean : bool
+            Fill in the average, over the second half of the sweeps, of the means of the visible units given the hidden
+            ones: an estimate of the mean of each missing value given the known ones. False: the states after the last
+            sweep, a joint draw of all missing values.
+
+        Returns
+        -------
+        (n_samples, n_visible)
+            In the number type of `X` (float64, if that is none of floats).
+        """
+        if isinstance(sweeps, bool) or not isinstance(sweeps, (int, np.integer)) or sweeps < 1:
+            raise ValueError(f"sweeps={sweeps!r} is not possible; use an integer of at least 1")
+        X = self.check_known(X)
+        streams = self.streams if seed is None else type(self.streams)(seed)
+        out = np.empty(X.shape, dtype=X.dtype if X.dtype.kind == "f" else np.float64)
+        for number, (part, v) in enumerate(blocks(self.backend, X, self.widest)):
+            rows = out[part]
+            rows[...] = X[part]
+            gaps = np.isnan(rows)
+            if gaps.any():
+                found = filled(self, v, sweeps, mean, streams, f"fill {number}")
+                rows[gaps] = self.backend.to_numpy(found).T[gaps]
+        return out

@@ -197,6 +197,50 @@ class FixedFanIn(Wiring):
         return Pattern.from_keys(n_pre, n_post, np.concatenate(rows))
 
 
+@register("wiring", "side_by_side")
+@dataclass(frozen=True)
+class SideBySide(Wiring):
+    """A wiring for each of several groups of neighbouring pre units: sparse pixels beside a dense group of classes.
+
+    Parameters
+    ----------
+    parts : tuple of Wiring or texts
+        From the first unit on.
+    sizes : tuple of int
+        Pre units of each.
+    """
+
+    parts: tuple[Any, ...]
+    sizes: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parts", tuple(resolve_wiring(part) for part in self.parts))
+        object.__setattr__(self, "sizes", tuple(int(size) for size in self.sizes))
+        if len(self.parts) != len(self.sizes):
+            raise ValueError(f"{len(self.parts)} wirings for {len(self.sizes)} groups of units; give one for each")
+        if any(part.weights() is not None for part in self.parts):
+            raise ValueError(
+                "a wiring that brings its own weights cannot stand beside others; use it for the whole layer"
+            )
+
+    def _check(self, n_pre: int) -> None:
+        if sum(self.sizes) != n_pre:
+            raise ValueError(f"sizes={self.sizes} are {sum(self.sizes)} units, and the layer has {n_pre} inputs")
+
+    def count(self, n_pre: int, n_post: int) -> int:
+        self._check(n_pre)
+        return sum(part.count(size, n_post) for part, size in zip(self.parts, self.sizes))
+
+    def pattern(self, n_pre: int, n_post: int, generator: np.random.Generator) -> Pattern:
+        self._check(n_pre)
+        keys, first = [], 0
+        for part, size in zip(self.parts, self.sizes):
+            own = part.pattern(size, n_post, generator)
+            keys.append(own.post.astype(np.int64) * n_pre + own.pre + first)
+            first += size
+        return Pattern.from_keys(n_pre, n_post, np.sort(np.concatenate(keys)))
+
+
 @dataclass(frozen=True, eq=False)
 class FromScipy(Wiring):
     """Pattern and weights of a SciPy sparse matrix of shape (n_post, n_pre); explicit zeros are connections.

@@ -20,9 +20,10 @@ from matplotlib.figure import Figure
 
 from sparserbm.plotting._render import checked_path, render, save
 from sparserbm.plotting._runs import as_runs
+from sparserbm.plotting._sheet import contact_sheet
 from sparserbm.plotting.report import report
 
-__all__ = ["figures", "plot", "report"]
+__all__ = ["contact_sheet", "figures", "plot", "report"]
 
 
 def figures() -> list[str]:

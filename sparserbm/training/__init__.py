@@ -7,6 +7,7 @@ from sparserbm.training.cd import CD, Sparsity
 from sparserbm.training.checkpoint import Checkpoint, load_model
 from sparserbm.training.corruption import GaussianNoise, Masking
 from sparserbm.training.errors import DivergenceError, EfficiencyWarning, OutOfMemoryError
+from sparserbm.training.hybrid import Hybrid
 from sparserbm.training.losses import CrossEntropy, SquaredError, SumOfSquares
 from sparserbm.training.optimizers import SGD, Adam
 from sparserbm.training.stack import StackRun, resume_stack, train_stack
@@ -25,6 +26,7 @@ __all__ = [
     "EarlyStopping",
     "EfficiencyWarning",
     "GaussianNoise",
+    "Hybrid",
     "Masking",
     "OutOfMemoryError",
     "Rectangle",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -68,6 +68,8 @@ class Trainer(ABC):
 
 class Algorithm(ABC):
     """Settings of a trainer: a rule with a text."""
+
+    takes_missing: ClassVar[bool] = False  # whether NaN in X may stand for values that are missing
 
     @abstractmethod
     def check(self, model: Model, y: np.ndarray | None) -> np.ndarray | None:

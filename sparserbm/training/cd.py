@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 
 from sparserbm.backends import Backend, SignedPair, Workspace
 from sparserbm.data.batches import Batch, blocks
-from sparserbm.data.sources import Samples, means, take, variances
+from sparserbm.data.sources import Samples, has_missing, means, take, variances
 from sparserbm.models.base import Model
 from sparserbm.models.likelihood import pseudo_likelihood
+from sparserbm.models.missing import Observed, settled
 from sparserbm.models.rbm import RBM
 from sparserbm.network.coactivity import Coactivity
 from sparserbm.network.connections import Pattern
@@ -101,7 +102,13 @@ class CD(Algorithm):
     chains : int, optional
         Number of persistent chains, the batch size by default; more of them give less noise. Both phases are means,
         each over its own number, so that neither this nor a small last mini-batch changes what is expected.
+    missing : int
+        Gibbs sweeps that draw the missing values of a mini-batch, NaN in X, given the known ones, before the positive
+        phase. The more, the closer the gradient to that of the marginal log-likelihood of the known values. Data
+        without missing values are trained on as if this were not there.
     """
+
+    takes_missing: ClassVar[bool] = True
 
     k: Any = 1
     persistent: bool = False
@@ -113,6 +120,7 @@ class CD(Algorithm):
     offset_rate: float = 0.01
     sparsity: Any = None
     chains: int | None = None
+    missing: int = 5
 
     def __post_init__(self) -> None:
         if isinstance(self.k, (str, Schedule)):
@@ -122,6 +130,7 @@ class CD(Algorithm):
             object.__setattr__(self, "k", _count("k", self.k))
         if self.chains is not None:
             object.__setattr__(self, "chains", _count("chains", self.chains))
+        object.__setattr__(self, "missing", _count("missing", self.missing))
         for name, known in (("positive", STATISTICS), ("negative", STATISTICS), ("chain", STATISTICS)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not possible; use one of {', '.join(known)}")
@@ -168,16 +177,25 @@ class CD(Algorithm):
         if model.step == 0 and self.visible_bias == "data" and not bool(model.visible_bias.any()):
             mean = means(X, weight)
             variance = variances(X, mean, weight) if model.visible.own else None
+            unseen = np.isnan(mean)  # features without a value keep the slots that they have
+            if unseen.any():
+                mean = np.where(unseen, 0.5, mean)
+                variance = variance if variance is None else np.where(unseen, np.nanmean(variance), variance)
             for name, values in model.visible.slots_for(mean, variance).items():
-                model.biases[0][name] = values
-        return ContrastiveDivergence(self, model, batch_size)
+                own = model.backend.to_numpy(model.biases[0][name])
+                model.biases[0][name] = np.where(unseen, own, values) if unseen.any() else values
+        return ContrastiveDivergence(self, model, batch_size, has_missing(X))
 
 
 class ContrastiveDivergence(Trainer):
     """`CD` at work on one model."""
 
-    def __init__(self, settings: CD, model: RBM, batch_size: int):
+    def __init__(self, settings: CD, model: RBM, batch_size: int, missing: bool = False):
         self.settings = settings
+        self._missing = missing
+        self._masks: dict[int, Any] = {}  # by the number of samples
+        self._known: Observed | None = None  # of the mini-batch at work
+        self._asked: tuple[Any, bool] = None, False  # whether the data of the last evaluation have gaps
         self._arrays = Workspace(model.backend)
         self._blocks = Workspace(model.backend)  # evaluation has other batch sizes
         self._n_chains = settings.chains or batch_size
@@ -188,6 +206,8 @@ class ContrastiveDivergence(Trainer):
 
     def signals(self, model: RBM, batch: Batch, draws: Draws) -> Signals:
         settings, n = self.settings, batch.x.shape[1]
+        if self._missing:
+            batch = replace(batch, x=self._drawn(model, batch.x, draws))
         h0_mean, h0 = self._pair("h0", model.hidden.n, n)
         model.visible.bound(model.backend, model.biases[0])
         model.hidden_given(batch.x, h0_mean, draws, h0, self._total(model, "h0", n))
@@ -216,9 +236,34 @@ class ContrastiveDivergence(Trainer):
             [Coactivity(tuple(pairs), (batch.x, h0_mean), sampled)],
             biases,
             n,
-            {} if error is None else {"loss": error / model.visible.n},
+            {} if error is None else {"loss": error / self._values_a_sample(model, batch)},
             others,
         )
+
+    # -- missing values ------------------------------------------------------------------------------------------
+
+    def _drawn(self, model: RBM, x: Any, draws: Draws) -> Any:
+        """The mini-batch with states in the place of its missing values, drawn given the known ones."""
+        n = x.shape[1]
+        if n not in self._masks:
+            self._masks[n] = model.backend.xp.empty(x.shape, dtype=bool)
+        self._known = Observed(model.backend, x, self._masks[n])
+        v, (v_mean, _) = self._arrays.array("drawn", *x.shape), self._pair("v", model.visible.n, n)
+        h_mean, h = self._pair("h", model.hidden.n, n)
+        model.visible.bound(model.backend, model.biases[0])
+        self._known.begin(model, v)
+        for _ in range(self.settings.missing):
+            self._known.sweep(model, v, v_mean, h_mean, h, draws)
+        return v
+
+    def _values_a_sample(self, model: RBM, batch: Batch) -> Any:
+        """How many values a sample has that the reconstruction error is a mean over: the visible units.
+
+        With missing values, the known ones of the mini-batch over its samples, on the device.
+        """
+        if self._known is None:
+            return model.visible.n
+        return _known_count(self._known, batch.weight) / batch.x.shape[1]
 
     # -- the centred gradient ------------------------------------------------------------------------------------
 
@@ -336,7 +381,7 @@ class ContrastiveDivergence(Trainer):
             by_mean = settings.chain == "mean" or (last and not samples)
             model.visible_given(h, v_mean, draws, None if by_mean else v_sample)
             if sweep == 1 and not settings.persistent:
-                error = _squared_error(model, data, v_mean, batch.weight, self._arrays)
+                error = _squared_error(model, data, v_mean, batch.weight, self._arrays, self._known)
             v = v_mean if by_mean else v_sample
             drawn = not last or settings.negative == "sample" or settings.persistent
             model.hidden_given(v, h_mean, draws, h_sample if drawn else None, self._total(model, "h", n))
@@ -350,7 +395,7 @@ class ContrastiveDivergence(Trainer):
         n = batch.x.shape[1]
         mean = self._arrays.array("reconstruction", model.visible.n, n)
         model.visible_given(self._arrays.array("h0 sample", model.hidden.n, n), mean)
-        return _squared_error(model, batch.x, mean, batch.weight, self._arrays)
+        return _squared_error(model, batch.x, mean, batch.weight, self._arrays, self._known)
 
     def _weighted(self, name: str, activity: Any, weight: Any) -> Any:
         """(n_units, n_samples) times weights of the samples, if there are any."""
@@ -368,22 +413,38 @@ class ContrastiveDivergence(Trainer):
         return array(name + " mean", n_units, n_samples), array(name + " sample", n_units, n_samples)
 
     def evaluate(self, model: RBM, X: Any, y: np.ndarray | None, weight: np.ndarray | None = None) -> dict[str, float]:
-        """Mean squared error of one reconstruction, from drawn hidden states as during training."""
-        total = 0.0
+        """Mean squared error of one reconstruction, from drawn hidden states as during training; of known values."""
+        total, count = 0.0, 0.0 if self._has_missing(X) else float(X.size)
+        known, gaps = None, not count
         for number, (part, v) in enumerate(blocks(model.backend, X, model.widest)):
             draws = model.streams.draws(f"evaluation {number}", model.step)
+            if gaps:
+                known = Observed(model.backend, v)
+                v = settled(model, v)
             h_mean, h = (self._blocks.array(name, model.hidden.n, v.shape[1]) for name in ("mean", "sample"))
             model.hidden_given(v, h_mean, draws, h)
             v_mean = model.visible_given(h, self._blocks.array("visible", *v.shape))
             weights = None if weight is None else model.backend.asarray(weight[part], np.float64)
-            total += float(_squared_error(model, v, v_mean, weights, self._blocks))
-        return {"loss": total / X.size}
+            total += float(_squared_error(model, v, v_mean, weights, self._blocks, known))
+            count += 0.0 if known is None else float(_known_count(known, weights))
+        return {"loss": total / count}
+
+    def _has_missing(self, X: Any) -> bool:
+        """`has_missing`, asked once for the validation data of a run."""
+        if self._asked[0] is not X:
+            self._asked = X, has_missing(X)
+        return self._asked[1]
 
     def compare(self, model: RBM, X: Samples, validation: Samples) -> dict[str, float]:
-        """Free-energy gap (validation minus training, in nats) and pseudo-likelihood, at most 1,000 samples each."""
+        """Free-energy gap (validation minus training, in nats) and pseudo-likelihood, at most 1,000 samples each.
+
+        No gap where values are missing: free energies of what is known need all states of the hidden units.
+        """
         seen, unseen = (_spread(data) for data in (X, validation))
-        gap = model.free_energy(unseen).mean(dtype=np.float64) - model.free_energy(seen).mean(dtype=np.float64)
-        metrics = {"free_energy_gap": float(gap)}
+        metrics = {}
+        if not has_missing(seen) and not has_missing(unseen):
+            gap = model.free_energy(unseen).mean(dtype=np.float64) - model.free_energy(seen).mean(dtype=np.float64)
+            metrics["free_energy_gap"] = float(gap)
         if isinstance(model.visible, Bernoulli):
             metrics["pseudo_likelihood"] = float(pseudo_likelihood(model, unseen, seed=model.seed).mean())
         return metrics
@@ -395,14 +456,28 @@ class ContrastiveDivergence(Trainer):
         self._state = {name: self._arrays.backend.asarray(array) for name, array in state.items()}
 
 
-def _squared_error(model: RBM, a: Any, b: Any, weight: Any, arrays: Workspace) -> Any:
-    """Squared differences, summed over all units and over the samples with their weights, if there are any."""
+def _squared_error(model: RBM, a: Any, b: Any, weight: Any, arrays: Workspace, known: Observed | None = None) -> Any:
+    """Squared differences, summed over all units and over the samples with their weights, if there are any.
+
+    With `known` those of the known entries only.
+    """
+    if known is not None:  # elsewhere there is no difference
+        a = arrays.array("known", *b.shape)
+        a[...] = b
+        known.put(a)
     if weight is None:
         return model.backend.squared_error(a, b)
     squares = model.backend.xp.subtract(a, b, out=arrays.array("squares", *a.shape))
     squares *= squares
     squares *= weight
     return squares.sum(dtype=np.float64)
+
+
+def _known_count(known: Observed, weight: Any) -> Any:
+    """Known entries, each with the weight of its sample, as a scalar on the device; at least 1."""
+    xp = known.xp
+    counts = known.mask.sum(axis=0, dtype=np.float64)
+    return xp.maximum((counts if weight is None else counts * weight).sum(), 1.0)
 
 
 def _spread(X: Samples) -> Samples:

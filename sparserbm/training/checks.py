@@ -55,7 +55,7 @@ def check_follows(follows: Run | None, model: Model) -> None:
 
 def check_data(model: Model, algorithm: Algorithm, X: Any, y: Any) -> tuple[Any, np.ndarray | None]:
     """Data and targets as model and algorithm want them."""
-    X = model.check_data(X)
+    X = model.check_known(X) if algorithm.takes_missing else model.check_data(X)
     largest = float(np.finfo(model.backend.dtype).max)
     wider = X.dtype.kind == "f" and X.dtype.itemsize > model.backend.dtype.itemsize
     if wider and max(X.max(), -X.min()) > largest:

@@ -59,7 +59,8 @@ class Deviation(Zone):
     threshold: float | None = None
 
     def mask(self, X: Samples, image_shape: ImageShape) -> np.ndarray:
-        deviation = np.sqrt(variances(X, means(X)))  # `X.std` would make a float64 copy of all data
+        # `X.std` would make a float64 copy of all data; a feature without any value does not vary
+        deviation = np.nan_to_num(np.sqrt(variances(X, means(X))))
         threshold = 0.5 * float(deviation.max()) if self.threshold is None else self.threshold
         return zone_by_deviation(deviation, threshold)
 

@@ -27,6 +27,7 @@ def _estimators():
     # The checks feed values far outside [0, 1], where an RBM of Bernoulli units has to refuse: hence scale=True.
     for backend in ("auto", "reference"):
         yield sr.SparseRBM(n_components=8, n_iter=2, scale=True, backend=backend)
+    yield sr.SparseRBMClassifier(60, scale=True)
     yield sr.SparseMLPClassifier(**MLP)
     yield sr.SparseMLPRegressor(**MLP)
     yield sr.SparseAutoencoder(5, max_iter=3)
@@ -37,7 +38,7 @@ def _estimators():
 
 def _cannot_pass(estimator):
     """A mini-batch of copies is another one, and draws for them differ: see test_data.py for where weights are copies."""
-    if not isinstance(estimator, (sr.SparseRBM, sr.SparseMLPClassifier, sr.SparseMLPRegressor, sr.SparseAutoencoder)):
+    if isinstance(estimator, sr.TopologySelector):
         return {}
     kinds = ("dense", "sparse")
     return {f"check_sample_weight_equivalence_on_{kind}_data": "mini-batches of copies are others" for kind in kinds}

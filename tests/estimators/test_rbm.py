@@ -465,3 +465,61 @@ def test_a_backend_object_brings_its_number_type(X):
 
     rbm = sr.SparseRBM(4, n_iter=1, backend=get_backend("reference", "float32"), random_state=0).fit(X.astype(float))
     assert rbm.components_.dtype == np.float32
+
+
+# -- missing values -----------------------------------------------------------------------------------------------
+
+
+def _with_gaps(X, share=0.3, seed=0):
+    return np.where(np.random.default_rng(seed).random(X.shape) < share, np.nan, X)
+
+
+def test_gaps_are_filled_better_than_by_means():
+    data = _states(300)
+    gaps = _with_gaps(data)
+    rbm = sr.SparseRBM(4, density=1.0, n_iter=40, random_state=0).fit(gaps)
+    missing = np.isnan(gaps)
+    filled = rbm.fill_missing(gaps)
+    assert_array_equal(filled[~missing], gaps[~missing])
+    means = np.broadcast_to(np.nanmean(gaps, axis=0), gaps.shape)
+    off = [np.mean((each[missing] - data[missing]) ** 2) for each in (filled, means)]
+    assert off[0] < 0.6 * off[1]
+    assert_array_equal(filled, rbm.fill_missing(gaps))
+    states = rbm.fill_missing(gaps, mean=False, random_state=3)
+    assert set(np.unique(states)) == {0.0, 1.0}
+
+
+def test_gaps_everywhere_a_row_may_have_them(backend):
+    gaps = _with_gaps(_states(60))
+    rbm = sr.SparseRBM(3, n_iter=2, random_state=0, backend=backend).fit(gaps).partial_fit(gaps)
+    assert rbm.transform(gaps).shape == (60, 3)
+    assert np.isfinite(rbm.transform(gaps)).all()
+    assert np.isfinite(rbm.reconstruct(gaps)).all()
+    assert np.isfinite(rbm.score_samples(gaps)).all()
+    assert rbm.score(gaps) == pytest.approx(sr.log_likelihood(rbm.model_, gaps).mean())
+    assert_allclose(-rbm.free_energy(gaps).mean() - sr.log_partition(rbm.model_), rbm.score(gaps))
+    assert rbm.__sklearn_tags__().input_tags.allow_nan
+    with pytest.raises(ValueError, match="infinity"):
+        rbm.transform(np.where(np.isnan(gaps), np.inf, gaps))
+
+
+def test_scaled_features_with_gaps():
+    data = 10 + 5 * _states(60)
+    gaps = _with_gaps(data)
+    rbm = sr.SparseRBM(3, n_iter=2, random_state=0, scale=True).fit(gaps)
+    filled = rbm.fill_missing(gaps)
+    assert_array_equal(filled[~np.isnan(gaps)], gaps[~np.isnan(gaps)])
+    assert (filled.min(), filled.max()) == (10, 15)
+    clamp = np.full(6, np.nan)
+    clamp[2] = 15
+    drawn = rbm.sample(8, sweeps=2, clamp=clamp)
+    assert_array_equal(drawn[:, 2], np.full(8, 15))
+    assert drawn.shape == (8, 6)
+    assert rbm.sample(1, sweeps=2, clamp=clamp).shape == (1, 6)
+    assert rbm.sample(2, sweeps=2, clamp=np.tile(clamp, (2, 1))).shape == (2, 6)
+
+
+def test_early_stopping_on_gaps():
+    rule = sr.EarlyStopping(2, "pseudo_likelihood")
+    rbm = sr.SparseRBM(3, n_iter=20, random_state=0, early_stopping=rule).fit(_with_gaps(_states(80)))
+    assert "pseudo_likelihood" in rbm.history_

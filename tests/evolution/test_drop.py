@@ -27,6 +27,7 @@ from sparserbm import (
     ReLU,
     SignedMagnitude,
     Softmax,
+    Sparing,
     Taylor,
     Threshold,
     core_view,
@@ -35,6 +36,7 @@ from sparserbm.backends import SignedPair, get_backend
 from sparserbm.evolution.drop import ConnectionsView, mark_nearest_zero
 from sparserbm.network.coactivity import Coactivity
 from sparserbm.network.connections import Connections, Pattern
+from sparserbm.registry import parse, to_text
 
 # Three weights of zero, four positive, three negative.
 WEIGHTS = np.array([0.4, 0.0, -0.1, 0.9, -0.0, 0.05, -0.7, 0.2, -0.3, 0.0])
@@ -383,3 +385,33 @@ def test_a_view_of_some_shows_all_of_them_alike(backend):
     assert part.slots["velocity"].tolist() == [1, 4, 7, 10]
     assert part.age.tolist() == [19, 16, 13, 10]
     assert whole.gradient == pytest.approx((pre @ post[:4].T / 3)[whole.pre, whole.post])
+
+
+def test_sparing_takes_its_share_of_what_may_go():
+    layer = wired("reference", 10, 8, 60, seed=3)
+    view = ConnectionsView(layer, 0)
+    mark = Sparing(6, "magnitude").select(view, 20, np.random.default_rng(0))
+    free = layer.pattern.pre < 6
+    assert not mark[~free].any()
+    assert mark.sum() == int(20 / 60 * free.sum())
+    assert np.abs(layer.weight[mark]).max() <= np.abs(layer.weight[free & ~mark]).min()
+
+
+def test_sparing_within_a_view_of_some():
+    layer = wired("reference", 10, 8, 60, seed=3)
+    some = np.arange(60) % 2 == 0
+    mark = Sparing(6, "random").select(ConnectionsView(layer, 0).among(some), 15, np.random.default_rng(0))
+    assert mark.shape == (30,)
+    assert not mark[layer.pattern.pre[some] >= 6].any()
+    assert mark.sum() == int(15 / 30 * (layer.pattern.pre[some] < 6).sum())
+
+
+def test_sparing_all_but_nothing():
+    layer = wired("reference", 3, 8, 10, seed=3)
+    with pytest.raises(ValueError, match="first=0 is not possible for Sparing"):
+        Sparing(0)
+    with pytest.raises(ValueError, match="unknown drop"):
+        Sparing(2, "weak")
+    only = ConnectionsView(layer, 0).among(layer.pattern.pre >= 2)
+    assert not Sparing(2).select(only, 1, np.random.default_rng(0)).any()
+    assert parse("drop", to_text(Sparing(4, "magnitude"))) == Sparing(4, "magnitude")

@@ -265,7 +265,10 @@ def test_a_rule_of_ones_own_works_by_its_text(backend):
 
 
 TEXTS = {
-    "drop": ["set", "reference_set(0.2)", "magnitude", "threshold(0.1, at_most=0.3)", "taylor", "random", "largest"],
+    "drop": [
+        *("set", "reference_set(0.2)", "magnitude", "threshold(0.1, at_most=0.3)", "taylor", "random", "largest"),
+        "sparing(4, threshold(0.1))",
+    ],
     "grow": [
         *("random", "gradient", "gradient(None)", "gradient(4, batches=2, decay=0.5)", "momentum(16)"),
         *("cosine(None, batches=2, centred=True)", "parental", "parental((28, 28), share=0.3, radius=2, power=0)"),
@@ -389,7 +392,11 @@ def test_the_core_is_a_copy_without_the_weakest(backend):
         ({"zeta": -0.1}, ValueError, r"zeta=-0.1 is out of range; use a value in \[0, 1\)"),
         ({"zeta": "linear(0.3, 1.5, 10)"}, ValueError, "zeta=1.5 is out of range"),
         ({"last": "some"}, ValueError, "last='some' is not possible; use one of none, drop, full"),
-        ({"drop": "weakest"}, ValueError, "unknown drop 'weakest'.*; known: .*magnitude, random, .*set, taylor"),
+        (
+            {"drop": "weakest"},
+            ValueError,
+            "unknown drop 'weakest'.*; known: .*magnitude, random, .*set, sparing, taylor",
+        ),
         (
             {"grow": "nearest"},
             ValueError,

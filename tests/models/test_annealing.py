@@ -23,6 +23,8 @@ from sparserbm.backends import get_backend
 from sparserbm.models.annealing import PUBLISHED, base_biases, own_biases, schedule
 from sparserbm.rng import Streams
 
+pytestmark = pytest.mark.draws
+
 TOGETHER = (Gaussian(1, sigma=1.2), TruncatedGaussian(2))  # no side can be enumerated; a grid can be integrated
 
 

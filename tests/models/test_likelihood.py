@@ -32,6 +32,8 @@ from sparserbm.models import likelihood
 from sparserbm.models.enumeration import draw_exactly, smaller_side, states_of
 from sparserbm.rng import Streams
 
+pytestmark = pytest.mark.draws
+
 
 @pytest.mark.parametrize(("n_visible", "n_hidden", "density"), [(9, 5, 0.4), (5, 9, 0.4), (4, 4, 1.0)])
 def test_log_z_enumerates_the_smaller_side(backend, n_visible, n_hidden, density):

@@ -181,7 +181,9 @@ def test_wiring_and_weights_do_not_depend_on_the_backend(backend):
 
 
 def test_sides_that_an_rbm_cannot_have():
-    with pytest.raises(ValueError, match="ReLU units have no distribution; an RBM needs Bernoulli, Gaussian, Potts or, as hidden units"):
+    with pytest.raises(
+        ValueError, match="ReLU units have no distribution; an RBM needs Bernoulli, Gaussian, Potts or, as hidden units"
+    ):
         RBM(Bernoulli(3), ReLU(3))
     with pytest.raises(ValueError, match="Gaussian units on both sides has no finite partition function; use one side"):
         RBM(Gaussian(3), Gaussian(3))
@@ -197,8 +199,10 @@ def test_data_that_do_not_fit(backend):
     for method in (rbm.transform, rbm.reconstruct, rbm.free_energy, rbm.check_data):
         with pytest.raises(ValueError, match="X has 3 features, but the model has 4 inputs"):
             method(np.zeros((2, 3)))
-        with pytest.raises(ValueError, match=r"1 NaN or infinite values, the first \(nan\) at row 1, column 2"):
-            method(np.array([[0.0] * 4, [0, 0, np.nan, 0]]))
+        with pytest.raises(ValueError, match=r"1 (NaN or )?infinite values, the first \(inf\) at row 1, column 2"):
+            method(np.array([[0.0] * 4, [0, 0, np.inf, 0]]))
+    with pytest.raises(ValueError, match=r"1 NaN or infinite values, the first \(nan\) at row 1, column 2"):
+        rbm.check_data(np.array([[0.0] * 4, [0, 0, np.nan, 0]]))
 
 
 def test_a_copy_can_be_changed_and_adopted(backend):

@@ -17,6 +17,8 @@ from sparserbm import CD, RBM, Bernoulli, Gaussian, Mixed, Potts, TruncatedGauss
 from sparserbm.data.batches import Batch
 from sparserbm.rng import Streams
 
+pytestmark = pytest.mark.draws
+
 PAIRS = {
     "bernoulli-bernoulli": (Bernoulli(4), Bernoulli(3)),
     "gaussian-bernoulli": (Gaussian(3, sigma=0.6), Bernoulli(3)),

@@ -5,9 +5,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from problems import even
+from scipy import sparse
 
-from sparserbm import ERK, Dense, ErdosRenyi, FixedFanIn, HeDense, HeSparse, Normal, UniformDense, Zero
-from sparserbm.registry import parse
+from sparserbm import (
+    ERK,
+    Dense,
+    ErdosRenyi,
+    FixedFanIn,
+    FromScipy,
+    HeDense,
+    HeSparse,
+    Normal,
+    SideBySide,
+    UniformDense,
+    Zero,
+)
+from sparserbm.registry import parse, to_text
 
 FAIR = (1e-3, 1 - 1e-3)
 PAIRS = ((784, 300), (300, 100), (100, 10))
@@ -163,3 +176,21 @@ def test_bounds_and_zeros():
     assert np.abs(uniform).max() > 0.249
     assert not Zero().draw(np.random.default_rng(0), FAN_IN, 16).any()
     assert np.isfinite(HeSparse().draw(np.random.default_rng(0), np.zeros(3, int), 16)).all()  # biases of lone units
+
+
+def test_wirings_side_by_side():
+    rule = SideBySide(("fixed_fan_in(3)", Dense()), (10, 4))
+    pattern = rule.pattern(14, 6, np.random.default_rng(0))
+    pattern.check()
+    assert len(pattern) == rule.count(14, 6) == 6 * 3 + 24
+    assert (pattern.fan_out()[10:] == 6).all()
+    assert (pattern.fan_in() == 7).all()
+    alone = FixedFanIn(3).pattern(10, 6, np.random.default_rng(0))
+    assert np.array_equal(pattern.pre[pattern.pre < 10], alone.pre)
+    assert parse("wiring", to_text(rule)) == rule
+    with pytest.raises(ValueError, match=r"are 14 units, and the layer has 13 inputs"):
+        rule.pattern(13, 6, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="2 wirings for 1 groups"):
+        SideBySide(("dense", "dense"), (4,))
+    with pytest.raises(ValueError, match="brings its own weights"):
+        SideBySide((FromScipy(sparse.eye(3, format="csr")),), (3,))

@@ -15,6 +15,8 @@ from sparserbm import CD, RBM, SGD, Bernoulli, Gaussian, SparseRBM, train
 from sparserbm.data.batches import Batch, Batches
 from sparserbm.rng import Streams
 
+pytestmark = pytest.mark.draws
+
 SIZES = [(1, 1), (3, 10), (7, 3), (10, 10), (11, 10), (19, 10), (30, 10), (5, 4), (2, 100)]
 RULES = [CD(visible_bias="zero"), CD(persistent=True, visible_bias="zero"), CD(negative="sample", visible_bias="zero")]
 

@@ -55,6 +55,8 @@ BAD_DATA = [
 )
 def test_data_that_cannot_be_trained_on(tmp_path, data, message):
     for model, algorithm in ((rbm_of(), CD()), (mlp_of(), Backprop())):
+        if data is NAN and algorithm.takes_missing:  # see test_missing.py
+            continue
         before = model.connections[0].weight.copy()
         targets = np.zeros(len(data), int)
         with pytest.raises(ValueError, match=message):
