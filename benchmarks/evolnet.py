@@ -15,9 +15,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from joblib import Parallel, delayed
 from machine import machine, write
+from questions import mean
 
 import sparserbm as sr
 from sparserbm.runs import load_run
@@ -115,11 +115,6 @@ def table(cells: list[dict[str, Any]]) -> str:
         ]
         lines.append(f"| {' | '.join(shown)} |")
     return "\n".join(lines)
-
-
-def mean(values: list[float], form: str) -> str:
-    spread = np.std(values, ddof=1) if len(values) > 1 else 0.0
-    return f"{form.format(np.mean(values))} ± {form.replace('+', '').format(spread)}"
 
 
 if __name__ == "__main__":

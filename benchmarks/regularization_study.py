@@ -118,7 +118,19 @@ def cell(found: Any, strength: float, epochs: int) -> dict[str, Any]:
         "runs": values,
         "verdicts": [row.get("verdict") for row in rows],
         "z_by_epoch": middle,
+        "turns": [turns(runs[row["run"]].metrics) for row in rows],
         "published": dict(zip(NAMES, published)) if (published := PUBLISHED.get((epochs, strength))) and mlp else None,
+    }
+
+
+def turns(metrics: list[dict[str, Any]]) -> dict[str, int | None]:
+    """Epochs at which the verdict turns: the last positive one, the first negative one, and from when on all are."""
+    z = np.array([line["learning_z"] for line in metrics])
+    positive, negative, others = (np.flatnonzero(found) for found in (z > 3, z < -3, z >= -3))
+    return {
+        "last_positive": int(positive[-1]) if len(positive) else None,
+        "first_negative": int(negative[0]) if len(negative) else None,
+        "negative_from": int(others[-1]) + 1 if others[-1] + 1 < len(z) else None,
     }
 
 

@@ -259,13 +259,7 @@ class SparseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SparseEstimat
         return rule
 
     def _units(self, n_features: int) -> tuple[Units, Units]:
-        found = []
-        for name, given, n in (("visible", self.visible, n_features), ("hidden", self.hidden, self.n_components)):
-            units = units_from(given, n) if isinstance(given, str) else given
-            if not isinstance(units, Units) or units.n != n:
-                raise ValueError(f"{name}={given!r} is not possible; give a text such as 'gaussian', or {n} units")
-            found.append(units)
-        return found[0], found[1]
+        return units_of("visible", self.visible, n_features), units_of("hidden", self.hidden, self.n_components)
 
     # -- what the model says of data -----------------------------------------------------------------------------
 
@@ -410,7 +404,7 @@ class SparseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SparseEstimat
     def _next_seed(self) -> int:
         """A seed that no call since `fit` has had; BernoulliRBM repeats its draws (scikit-learn issue 4227)."""
         self._n_draws += 1
-        return int(np.random.SeedSequence([self.model_.seed, self._n_draws]).generate_state(1)[0])
+        return seed_of_draw(self.model_, self._n_draws)
 
     def _visible(self, X: Any) -> Samples:
         check_is_fitted(self)
@@ -450,3 +444,16 @@ class SparseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SparseEstimat
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def units_of(name: str, given: Units | str, n: int) -> Units:
+    """`n` units from the parameter `name`, a text or the units themselves."""
+    units = units_from(given, n) if isinstance(given, str) else given
+    if not isinstance(units, Units) or units.n != n:
+        raise ValueError(f"{name}={given!r} is not possible; give a text such as 'gaussian', or {n} units")
+    return units
+
+
+def seed_of_draw(model: RBM, number: int) -> int:
+    """The seed of the draws that a fitted model is asked for as number `number`."""
+    return int(np.random.SeedSequence([model.seed, number]).generate_state(1)[0])

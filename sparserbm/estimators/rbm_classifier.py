@@ -16,10 +16,11 @@ from sparserbm.backends import with_kind
 from sparserbm.data.batches import blocks
 from sparserbm.data.sources import ReadSource, Samples, Source
 from sparserbm.data.weights import weighted
+from sparserbm.estimators.rbm import seed_of_draw, units_of
 from sparserbm.estimators.sparse_estimator import SparseEstimator, check_epochs, fitted, float_type, scaled
 from sparserbm.evolution import Evolution, Sparing
 from sparserbm.models.rbm import RBM
-from sparserbm.network.units import Mixed, Potts, Units, units_from
+from sparserbm.network.units import Mixed, Potts
 from sparserbm.network.wiring import Dense, SideBySide
 from sparserbm.registry import resolve
 from sparserbm.training import CD, SGD, Hybrid
@@ -219,16 +220,12 @@ class SparseRBMClassifier(ClassifierMixin, SparseEstimator):
         return self
 
     def _new_model(self, X: Samples) -> RBM:
-        n, n_classes, found = X.shape[1], len(self.classes_), []
-        for name, given, count in (("visible", self.visible, n), ("hidden", self.hidden, self.n_components)):
-            units = units_from(given, count) if isinstance(given, str) else given
-            if not isinstance(units, Units) or units.n != count:
-                raise ValueError(f"{name}={given!r} is not possible; give a text such as 'gaussian', or {count} units")
-            found.append(units)
-        parts = found[0].parts if isinstance(found[0], Mixed) else (found[0],)
+        n, n_classes = X.shape[1], len(self.classes_)
+        visible, hidden = units_of("visible", self.visible, n), units_of("hidden", self.hidden, self.n_components)
+        parts = visible.parts if isinstance(visible, Mixed) else (visible,)
         wiring = SideBySide((self._wiring(), Dense()), (n, n_classes))
         units = Mixed((*parts, Potts(n_classes)))
-        return RBM(units, found[1], wiring=wiring, seed=self._seed(), backend=self.backend, dtype=self._dtype(X))
+        return RBM(units, hidden, wiring=wiring, seed=self._seed(), backend=self.backend, dtype=self._dtype(X))
 
     def _evolution(self) -> Evolution | None:
         """As it was asked for, but sparing the connections of the classes."""
@@ -296,8 +293,7 @@ class SparseRBMClassifier(ClassifierMixin, SparseEstimator):
             raise ValueError(f"label={label!r} is not in classes_: {self.classes_}")
         if random_state is None:
             self._n_draws += 1
-            words = np.random.SeedSequence([self.model_.seed, self._n_draws])
-            random_state = int(words.generate_state(1)[0])
+            random_state = seed_of_draw(self.model_, self._n_draws)
         clamp = np.full(self.model_.n_features, np.nan)
         clamp[self.n_features_in_ :] = _one_hot(found[:1], len(self.classes_), clamp.dtype)[0]
         drawn = self.model_.sample(n_samples, sweeps=sweeps, seed=random_state, clamp=clamp)[:, : self.n_features_in_]

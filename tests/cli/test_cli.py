@@ -6,29 +6,11 @@ import re
 import numpy as np
 import pytest
 from sparserbm_cli import options
-from sparserbm_cli.main import main
 from sparserbm_cli.study import comparisons
 
 from sparserbm.runs import load_run
 
 SMALL = ["--hidden", "20", "--epsilon", "4", "--batch-size", "40", "--epochs", "2", "--backend", "reference", "--quiet"]
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Call the command line as a shell would: exit code, standard output, standard error."""
-
-    def call(*words):
-        monkeypatch.setattr("sys.argv", ["sparserbm", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
 
 
 @pytest.fixture(scope="module")

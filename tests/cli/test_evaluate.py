@@ -6,26 +6,8 @@ import re
 import numpy as np
 import pytest
 from sparserbm_cli.evaluate import Bar
-from sparserbm_cli.main import main
 
 import sparserbm as sr
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Call the command line as a shell would: exit code, standard output, standard error."""
-
-    def call(*words):
-        monkeypatch.setattr("sys.argv", ["sparserbm", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
 
 
 @pytest.fixture(scope="module")

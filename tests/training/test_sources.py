@@ -43,13 +43,14 @@ VALIDATION = blobs(12, seed=1)
 
 class Rows:
     def __init__(self, array, most=None):
-        self.array, self.most, self.n_features = array, most, array.shape[1]
+        self.array, self.most, self.n_features, self.asked = array, most, array.shape[1], []
 
     def __len__(self):
         return len(self.array)
 
     def rows(self, index):
         assert self.most is None or len(index) <= self.most
+        self.asked.append(len(index))
         return self.array[index]
 
 
@@ -189,7 +190,10 @@ def test_numbers_of_any_type(backend, held, dtype):
 def test_a_source_is_asked_for_a_batch_at_a_time(backend, monkeypatch):
     monkeypatch.setattr("sparserbm.data.sources.CHUNK", 10 * 16)
     monkeypatch.setattr("sparserbm.data.batches.BLOCK", 10)
-    train(rbm_of(backend), Rows(PICTURES, 10), CD(), epochs=2, batch_size=10, validation=Rows(UNSEEN, 10))
+    source = Rows(PICTURES, 10)
+    train(rbm_of(backend), source, CD(), epochs=2, batch_size=10, validation=Rows(UNSEEN, 10))
+    assert sum(source.asked) >= 2 * len(PICTURES)  # both epochs were read from it
+    assert max(source.asked) == 10
 
 
 class Guarded(sparse.csr_array):
