@@ -14,6 +14,7 @@ from sparserbm_cli.files import model_of, model_options, output_path, read_table
 @click.option("-n", "--samples", "n", type=click.IntRange(1), default=100, show_default=True, help="How many.")
 @click.option("--sweeps", type=click.IntRange(1), default=1000, show_default=True, help="Gibbs sweeps before them.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the chains.")
+@click.option("--temperatures", type=click.IntRange(2), help="Replicas of parallel tempering; none by default.")
 @click.option("--clamp", type=click.Path(), help="File of values to hold; empty or nan: free.")
 @click.option("-o", "--out", required=True, type=click.Path(), help="File to write: .npz, .npy, .csv or .png.")
 @model_options
@@ -22,6 +23,7 @@ def sample(
     n: int,
     sweeps: int,
     seed: int,
+    temperatures: int | None,
     clamp: str | None,
     out: str,
     overwrite: bool,
@@ -66,7 +68,7 @@ def sample(
         raise click.ClickException(
             f"run {run} does not know the shape of its images; write samples as .npz, .npy or .csv"
         )
-    drawn = model.sample(n, sweeps=sweeps, seed=seed, clamp=rows)
+    drawn = model.sample(n, sweeps=sweeps, seed=seed, clamp=rows, temperatures=temperatures)
     if path.suffix.lower() == ".png":
         from sparserbm.plotting import contact_sheet
 

@@ -359,7 +359,13 @@ class SparseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SparseEstimat
         return self._features(out)
 
     def sample(
-        self, n_samples: int = 1, *, sweeps: int = 1000, random_state: int | None = None, clamp: Any = None
+        self,
+        n_samples: int = 1,
+        *,
+        sweeps: int = 1000,
+        random_state: int | None = None,
+        clamp: Any = None,
+        temperatures: Any = None,
     ) -> np.ndarray:
         """Features drawn from the model, by `sweeps` of Gibbs sampling from random states: (n_samples, n_features).
 
@@ -369,13 +375,17 @@ class SparseRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SparseEstimat
             The same integer gives the same samples; without it every call draws anew.
         clamp : (n_features,) or (n_samples, n_features), optional
             Features that are held; NaN where one is free.
+        temperatures : int or array, optional
+            Parallel tempering with so many replicas, or at these inverse temperatures: for models with modes between
+            which Gibbs sampling hardly ever goes. See `RBM.sample`.
         """
         check_is_fitted(self)
         seed = self._next_seed() if random_state is None else random_state
         held: Any = None if clamp is None else self._visible(np.atleast_2d(clamp))
         if held is not None and len(held) == 1:
             held = held[0]
-        return self._features(self.model_.sample(n_samples, sweeps=sweeps, seed=seed, clamp=held))
+        drawn = self.model_.sample(n_samples, sweeps=sweeps, seed=seed, clamp=held, temperatures=temperatures)
+        return self._features(drawn)
 
     @with_kind
     def fill_missing(

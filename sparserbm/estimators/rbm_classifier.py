@@ -274,7 +274,13 @@ class SparseRBMClassifier(ClassifierMixin, SparseEstimator):
     # -- draws ---------------------------------------------------------------------------------------------------
 
     def sample(
-        self, label: Any, n_samples: int = 1, *, sweeps: int = 1000, random_state: int | None = None
+        self,
+        label: Any,
+        n_samples: int = 1,
+        *,
+        sweeps: int = 1000,
+        random_state: int | None = None,
+        temperatures: Any = None,
     ) -> np.ndarray:
         """Features drawn from the model given a class: (n_samples, n_features).
 
@@ -286,6 +292,8 @@ class SparseRBMClassifier(ClassifierMixin, SparseEstimator):
             Of Gibbs sampling with the class held, from random states.
         random_state : int, optional
             The same integer gives the same samples; without it every call draws anew.
+        temperatures : int or array, optional
+            Of parallel tempering; see `RBM.sample`.
         """
         check_is_fitted(self)
         found = np.flatnonzero(self.classes_ == label)
@@ -296,7 +304,9 @@ class SparseRBMClassifier(ClassifierMixin, SparseEstimator):
             random_state = seed_of_draw(self.model_, self._n_draws)
         clamp = np.full(self.model_.n_features, np.nan)
         clamp[self.n_features_in_ :] = _one_hot(found[:1], len(self.classes_), clamp.dtype)[0]
-        drawn = self.model_.sample(n_samples, sweeps=sweeps, seed=random_state, clamp=clamp)[:, : self.n_features_in_]
+        drawn = self.model_.sample(n_samples, sweeps=sweeps, seed=random_state, clamp=clamp, temperatures=temperatures)[
+            :, : self.n_features_in_
+        ]
         return drawn if self.scaler_ is None else self.scaler_.inverse_transform(drawn)
 
     @property

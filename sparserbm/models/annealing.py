@@ -187,6 +187,12 @@ class Path:
         self.rbm.hidden.conditional(self.backend, self.rbm.biases[1], mean, draws.next(), state)
         return self._draw_visible(state, draws)
 
+    def trade(self, other: Path, accept: Any) -> None:
+        """Swap what was looked at with `other` where `accept`, (n_chains,) bool, says so: sweeps go on from there."""
+        xp, mine = self.backend.xp, self._input.copy()
+        xp.copyto(self._input, other._input, where=accept)
+        xp.copyto(other._input, mine, where=accept)
+
     @property
     def visible_mean(self) -> Any:
         """Means that the last visible states were drawn with."""

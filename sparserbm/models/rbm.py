@@ -254,7 +254,15 @@ class RBM(Model):
             out[part] = self.backend.to_numpy(self.free_energy_of(v))
         return out
 
-    def sample(self, n_samples: int, *, sweeps: int = 1000, seed: int | None = None, clamp: Any = None) -> np.ndarray:
+    def sample(
+        self,
+        n_samples: int,
+        *,
+        sweeps: int = 1000,
+        seed: int | None = None,
+        clamp: Any = None,
+        temperatures: Any = None,
+    ) -> np.ndarray:
         """States of the visible units after `sweeps` of Gibbs sampling from random hidden states.
 
         Parameters
@@ -266,15 +274,30 @@ class RBM(Model):
         clamp : (n_visible,) or (n_samples, n_visible), optional
             Values that stay as they are during all sweeps; NaN where a unit is free. Samples are then drawn given these
             values, one row for all of them or one for each.
+        temperatures : int or array, optional
+            Sample by parallel tempering (Desjardins et al. 2010): so many replicas of the chains, at inverse
+            temperatures evenly from 0 to 1 or at those given, trade states after every sweep. It takes as many times
+            longer, and goes between modes where plain Gibbs chains stay for ever in the one they started in.
 
         Returns
         -------
         (n_samples, n_visible)
+
+        Warns
+        -----
+        UserWarning
+            If two neighbouring temperatures hardly ever trade: use more of them.
         """
         if n_samples < 1 or sweeps < 1:
             raise ValueError(f"n_samples={n_samples}, sweeps={sweeps} is not possible; use at least 1 of both")
         streams = self.streams if seed is None else type(self.streams)(seed)
         held = None if clamp is None else self._held(clamp, n_samples)
+        if temperatures is not None:
+            from sparserbm.models.tempering import tempered_samples  # it builds on this class
+
+            return self.backend.to_numpy(
+                tempered_samples(self, n_samples, temperatures, sweeps, streams, held)
+            ).T.copy()
         h, v = self.backend.empty((self.hidden.n, n_samples)), self.backend.empty((self.visible.n, n_samples))
         h_mean, v_mean = self.backend.empty(h.shape), self.backend.empty(v.shape)
         h_mean[...] = 0  # hidden states as if there were no connections and biases

@@ -19,7 +19,7 @@ from sparserbm.models.rbm import RBM
 from sparserbm.network.coactivity import Coactivity
 from sparserbm.network.connections import Pattern
 from sparserbm.network.units import Bernoulli
-from sparserbm.registry import register, resolve
+from sparserbm.registry import register, resolve, to_text
 from sparserbm.rng import Draws
 from sparserbm.schedules import Rounded, Schedule, resolve_schedule
 from sparserbm.training.algorithm import Algorithm, Signals, Trainer
@@ -86,6 +86,10 @@ class CD(Algorithm):
     chain : {"sample", "mean"}
         Visible states between sweeps. ``"mean"`` is mean-field, as in the SET-RBM code:
         ``CD(positive="sample", negative="sample", chain="mean")`` is its algorithm.
+    data : {"mean", "sample"}
+        What values of the data between 0 and 1 are: ``"sample"`` takes them as probabilities and draws states of
+        Bernoulli visible units afresh each time a sample is seen, as Salakhutdinov and Murray (2008) did with the grey
+        values of MNIST. ``"mean"`` shows them as they are.
     visible_bias : {"data", "zero"}
         Where the visible biases of an untrained model start: so that the model's means are those of the data (Hinton
         2012, section 8.1), and learned variances likewise, or at 0 as in the SET code. Biases that are not all 0 stay.
@@ -115,6 +119,7 @@ class CD(Algorithm):
     positive: str = "mean"
     negative: str = "mean"
     chain: str = "sample"
+    data: str = "mean"
     visible_bias: str = "data"
     centred: bool = False
     offset_rate: float = 0.01
@@ -131,11 +136,12 @@ class CD(Algorithm):
         if self.chains is not None:
             object.__setattr__(self, "chains", _count("chains", self.chains))
         object.__setattr__(self, "missing", _count("missing", self.missing))
-        for name, known in (("positive", STATISTICS), ("negative", STATISTICS), ("chain", STATISTICS)):
+        for name, known in (
+            *((name, STATISTICS) for name in ("positive", "negative", "chain", "data")),
+            ("visible_bias", ("data", "zero")),
+        ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not possible; use one of {', '.join(known)}")
-        if self.visible_bias not in ("data", "zero"):
-            raise ValueError(f"visible_bias={self.visible_bias!r} is not possible; use data or zero")
         if self.persistent and self.chain == "mean":
             raise ValueError('persistent chains must be samples; use chain="sample" or persistent=False')
         if self.chains is not None and not self.persistent:
@@ -153,6 +159,10 @@ class CD(Algorithm):
     def check(self, model: Model, y: np.ndarray | None) -> np.ndarray | None:
         if not isinstance(model, RBM):
             raise TypeError(f"CD trains an RBM, not a {type(model).__name__}; for an MLP use Backprop()")
+        if self.data == "sample" and not isinstance(model.visible, Bernoulli):
+            raise ValueError(
+                f'data="sample" draws Bernoulli visible units; of {to_text(model.visible)} use data="mean"'
+            )
         if self.centred and model.gate is not None:
             raise ValueError("the centred gradient is not worked out for gates; use centred=False, or gates=False")
         if self.chain == "mean" and model.visible.own:
@@ -207,7 +217,10 @@ class ContrastiveDivergence(Trainer):
     def signals(self, model: RBM, batch: Batch, draws: Draws) -> Signals:
         settings, n = self.settings, batch.x.shape[1]
         if self._missing:
-            batch = replace(batch, x=self._drawn(model, batch.x, draws))
+            batch = replace(batch, x=self._completed(model, batch.x, draws))
+        if settings.data == "sample":
+            states = self._arrays.array("data", *batch.x.shape)
+            batch = replace(batch, x=model.backend.bernoulli(draws.next(), batch.x, states))
         h0_mean, h0 = self._pair("h0", model.hidden.n, n)
         model.visible.bound(model.backend, model.biases[0])
         model.hidden_given(batch.x, h0_mean, draws, h0, self._total(model, "h0", n))
@@ -242,7 +255,7 @@ class ContrastiveDivergence(Trainer):
 
     # -- missing values ------------------------------------------------------------------------------------------
 
-    def _drawn(self, model: RBM, x: Any, draws: Draws) -> Any:
+    def _completed(self, model: RBM, x: Any, draws: Draws) -> Any:
         """The mini-batch with states in the place of its missing values, drawn given the known ones."""
         n = x.shape[1]
         if n not in self._masks:

@@ -87,9 +87,9 @@ def validation_data(model: Model, algorithm: Algorithm, given: Any) -> tuple[Any
         raise ValueError(f"validation data: {error}") from None
 
 
-# Measured on two cores (docs/speed.md): the density from which on a BLAS is faster was 15 to 49 %, depending on layer
+# Measured on two cores (docs/speed.md): the density from which on a BLAS is faster was 16 to 53 %, depending on layer
 # and batch, so above this one it always was. Layers with fewer places take no time either way.
-BREAK_EVEN = 0.5
+BREAK_EVEN = 0.55
 LARGE_LAYER = 200_000
 
 
@@ -106,7 +106,7 @@ def warn_if_dense(model: Model) -> None:
         warnings.warn(
             f"layer {', '.join(dense)} is denser than {BREAK_EVEN:.0%}: from there on a library for dense networks is "
             f"faster; a smaller epsilon or density makes sparse training pay"
-            + (", and a layer with all connections (wiring 'dense') is as fast as a dense one" if all_is_fast else ""),
+            + (", and a layer with all connections (wiring 'dense') has dense products too" if all_is_fast else ""),
             EfficiencyWarning,
             stacklevel=3,
         )

@@ -258,7 +258,8 @@ def test_the_pattern_may_come_from_elsewhere(backend):
         ({"k": True}, "k=True"),
         ({"positive": "both"}, "positive='both' is not possible; use one of mean, sample"),
         ({"chain": "sampled"}, "chain='sampled'"),
-        ({"visible_bias": "mean"}, "visible_bias='mean' is not possible; use data or zero"),
+        ({"data": "drawn"}, "data='drawn' is not possible; use one of mean, sample"),
+        ({"visible_bias": "mean"}, "visible_bias='mean' is not possible; use one of data, zero"),
         ({"persistent": True, "chain": "mean"}, 'persistent chains must be samples; use chain="sample" or'),
     ],
 )

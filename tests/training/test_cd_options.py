@@ -96,6 +96,48 @@ def test_persistent_chains_take_more_sweeps_once_connections_have_changed(backen
     assert sweeps_done(rbm, plain, data, 3, monkeypatch) == 2  # chains that begin at the data need none
 
 
+# -- grey values as probabilities ------------------------------------------------------------------------------------
+
+
+def test_grey_values_are_drawn_afresh_at_each_sight(backend):
+    rbm, grey = still(backend, 6, 4), np.tile(np.linspace(0, 1, 6), (2000, 1))
+    trainer = CD(data="sample").start(rbm, grey, len(grey))
+    seen = [host(signals(rbm, trainer, grey, step).coactivity[0].pairs[0].pre).copy() for step in (0, 1, 0)]
+    assert set(np.unique(seen[0])) == {0.0, 1.0}
+    assert_allclose(seen[0].mean(axis=1), grey[0], atol=0.05)
+    assert (seen[0][0] == 0).all()
+    assert (seen[0][-1] == 1).all()
+    assert (seen[0] != seen[1]).any()
+    assert (seen[0] == seen[2]).all()  # a resumed run sees what this one saw
+
+
+def test_states_are_what_they_are_with_both(backend):
+    """Data of 0 and 1 stay, and so does the expected gradient; only the draws of later states are others."""
+    rbm, data = still(backend, scale=0.0), stripes(10, side=2)
+    found = {}
+    for kind in ("mean", "sample"):
+        trainer = CD(data=kind).start(rbm, data, 10)
+        pairs = signals(rbm, trainer, data).coactivity[0].pairs
+        found[kind] = host(pairs[0].pre).copy(), host(pairs[0].post).copy()
+    for mean, sample in zip(*found.values()):
+        assert (mean == sample).all()
+
+
+def test_missing_values_are_drawn_once(backend):
+    rbm, grey = still(backend, 6, 4), np.tile(np.linspace(0, 1, 6), (50, 1))
+    grey[:, 3] = np.nan
+    trainer = CD(data="sample").start(rbm, grey, len(grey))
+    seen = host(signals(rbm, trainer, grey).coactivity[0].pairs[0].pre)
+    assert set(np.unique(seen)) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("visible", [Gaussian(6), Potts(6, states=3), Mixed((Bernoulli(3), Potts(3)))])
+def test_only_bernoulli_units_have_such_data(visible):
+    rbm = RBM(visible, Bernoulli(3), wiring="dense", backend="numpy")
+    with pytest.raises(ValueError, match='data="sample" draws Bernoulli visible units; of .* use data="mean"'):
+        CD(data="sample").check(rbm, None)
+
+
 # -- numbers of chains -----------------------------------------------------------------------------------------------
 
 
