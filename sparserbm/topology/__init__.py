@@ -1,6 +1,7 @@
 """Measures of the wiring: arrays in, numbers and tables out; nothing here knows a model or a run."""
 
 from sparserbm.topology.degrees import dead_units, degree_image, dispersion, fan_in, fan_out, strength, survival
+from sparserbm.topology.distance import LayerDistance, TopologyDistance, distances, nnstd
 from sparserbm.topology.zones import (
     LearningIndex,
     central_square,
@@ -18,6 +19,10 @@ __all__ = [
     "degree_image",
     "dispersion",
     "dead_units",
+    "nnstd",
+    "distances",
+    "TopologyDistance",
+    "LayerDistance",
     "LearningIndex",
     "learning_index",
     "central_square",
