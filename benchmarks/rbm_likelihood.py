@@ -55,8 +55,8 @@ CELLS: dict[str, dict[str, Any]] = {
 }
 CELLS |= {
     "500 hidden, long": {"algorithm": PCD, "epochs": 150, "rate": 0.2, **NETS["SET near"]},
-    "2000 hidden, long": {
-        **{"algorithm": PCD, "epochs": 100, "rate": 0.2, "hidden": (2000,), "density": 0.095, "grow": NEAR + ", "}
+    "1000 hidden, long": {
+        **{"algorithm": PCD, "epochs": 100, "rate": 0.2, "hidden": (1000,), "density": 0.095, "grow": NEAR + ", "}
     },
 }
 MEASURED = (10, 20, 30, 50, 75, 100, 125, 150)
@@ -189,7 +189,7 @@ def draw(runs: dict[str, Any]) -> None:
                 epochs = [int(epoch) for epoch in curves[0]["curve"]]
                 mean = np.mean([list(run["curve"].values()) for run in curves], axis=0)
                 right.plot(epochs, mean, marker="o", markersize=3, color=colour)
-        for name, style in (("500 hidden, long", "--"), ("2000 hidden, long", ":")):
+        for name, style in (("500 hidden, long", "--"), ("1000 hidden, long", ":")):
             for run in cells.get(name, [])[:1]:
                 epochs = [int(epoch) for epoch in run["curve"]]
                 values = list(run["curve"].values())

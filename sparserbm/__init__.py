@@ -73,6 +73,8 @@ _PUBLIC = {
             "Central",
             "Rectangle",
             "Deviation",
+            "Information",
+            "Columns",
         ),
     ),
     "sparserbm.recipes": ("Recipe",),

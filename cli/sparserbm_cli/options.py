@@ -98,7 +98,12 @@ _RECIPE = (
     ("--epochs", "epochs", int, "Passes over the data."),
     ("--batch-size", "batch_size", int, "Samples in a mini-batch."),
     ("--early-stopping", "early_stopping", str, 'E.g. "early_stopping(patience=10)".'),
-    ("--zone", "zone", str, 'Active zone: auto, "central(20)", "rectangle(4,4,24,24)", "deviation(0.1)", none.'),
+    (
+        "--zone",
+        "zone",
+        str,
+        'Active zone: auto, "central(20)", "rectangle(4,4,24,24)", "deviation(0.1)", information, "columns((0,1))", none.',
+    ),
     ("--snapshot-every", "snapshot_every", int, "Whole patterns every so many epochs."),
     ("--seed", "seed", int, "All randomness depends on it."),
     ("--backend", "backend", str, "auto, numpy, cupy (a GPU; cupy:1 is the second) or reference."),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sparserbm.studies.grid import cell_of
+from sparserbm.topology import holm
 
 COMPARED = (
     *("validation_accuracy", "core_validation_accuracy", "validation_loss"),
@@ -126,16 +127,6 @@ def effect(a: np.ndarray, b: np.ndarray) -> float:
         return math.nan
     squares = ((a - a.mean()) ** 2).sum() + ((b - b.mean()) ** 2).sum()
     return float((b.mean() - a.mean()) / math.sqrt(squares / (len(a) + len(b) - 2)))
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """p corrected so that a false find among all is as rare as that of one test (Holm 1979); NaN do not count."""
-    order = sorted((place for place, value in enumerate(p) if not math.isnan(value)), key=lambda place: p[place])
-    corrected, largest = [math.nan] * len(p), 0.0
-    for rank, place in enumerate(order):
-        largest = max(largest, min(1.0, (len(order) - rank) * p[place]))
-        corrected[place] = largest
-    return corrected
 
 
 def significant(rows: Sequence[dict[str, Any]], level: float = LEVEL) -> list[dict[str, Any]]:

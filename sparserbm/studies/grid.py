@@ -275,4 +275,4 @@ def _check(recipe: Recipe) -> None:
     check_strengths(rules.regularization, model)
     check_data(model, rules.algorithm, data.X, data.y)
     check_stopping(rules.early_stopping, validation_data(model, rules.algorithm, None if data.X_test is None else data))
-    active_zone(recipe.zone, data.X, data.image_shape)
+    active_zone(recipe.zone, data.X, data.image_shape, data.y)

@@ -2,11 +2,26 @@
 
 from sparserbm.topology.degrees import dead_units, degree_image, dispersion, fan_in, fan_out, strength, survival
 from sparserbm.topology.distance import LayerDistance, TopologyDistance, distances, nnstd
+from sparserbm.topology.significance import (
+    Combined,
+    GroupDensity,
+    PermutationTest,
+    Turn,
+    combine,
+    group_densities,
+    holm,
+    input_mask,
+    turning_point,
+    zone_test,
+)
 from sparserbm.topology.zones import (
     LearningIndex,
+    border_distance,
     central_square,
     concentric_trend,
+    density_by_distance,
     learning_index,
+    mutual_information,
     rectangle,
     zone_by_deviation,
 )
@@ -28,5 +43,18 @@ __all__ = [
     "central_square",
     "rectangle",
     "zone_by_deviation",
+    "mutual_information",
+    "border_distance",
+    "density_by_distance",
     "concentric_trend",
+    "zone_test",
+    "PermutationTest",
+    "combine",
+    "Combined",
+    "turning_point",
+    "Turn",
+    "group_densities",
+    "GroupDensity",
+    "input_mask",
+    "holm",
 ]

@@ -32,6 +32,8 @@ class LearningIndex:
         Distance of the zone's connections from what a random wiring gives it, in its standard deviations.
     verdict : {"positive", "negative", "none"}
         positive: z > 3; negative: z < -3.
+    p : float
+        Two-sided probability of such a z or a larger one in a random wiring, by the normal distribution.
     """
 
     centre_density: float
@@ -40,6 +42,17 @@ class LearningIndex:
     index: float
     z: float
     verdict: str
+    p: float = math.nan
+
+
+def verdict_of(z: float) -> str:
+    """positive above 3, negative below -3, else none."""
+    return "positive" if z > VERDICT_Z else "negative" if z < -VERDICT_Z else "none"
+
+
+def two_sided(z: float) -> float:
+    """Probability that a standard normal number is as far from 0 as `z`, or farther."""
+    return math.erfc(abs(z) / math.sqrt(2))
 
 
 def learning_index(degrees: np.ndarray, mask: np.ndarray, n_places: int) -> LearningIndex:
@@ -87,10 +100,9 @@ def learning_index(degrees: np.ndarray, mask: np.ndarray, n_places: int) -> Lear
     share = n_centre / n_inputs
     inside, outside = centre / n_centre, (total - centre) / (n_inputs - n_centre)
     z = _deviation(centre, total, share, n_places)
-    verdict = "positive" if z > VERDICT_Z else "negative" if z < -VERDICT_Z else "none"
     ratio = inside / outside if outside > 0 else (math.inf if inside > 0 else math.nan)
     index = math.log(ratio) if ratio > 0 else (-math.inf if ratio == 0 else math.nan)
-    return LearningIndex(inside, outside, ratio, index, z, verdict)
+    return LearningIndex(inside, outside, ratio, index, z, verdict_of(z), two_sided(z))
 
 
 def _deviation(centre: float, total: float, share: float, n_places: int) -> float:
@@ -163,6 +175,113 @@ def zone_by_deviation(std: np.ndarray, threshold: float) -> np.ndarray:
     if not threshold >= 0:
         raise ValueError(f"threshold={threshold} is no standard deviation; use a value of at least 0")
     return std > threshold
+
+
+def mutual_information(X: np.ndarray, y: np.ndarray, *, bins: int = 8) -> np.ndarray:
+    """How much every input alone tells of the class, in nats: (n_inputs,) float, at least 0.
+
+    Values are put into bins of equal width between the smallest and the largest of each input; the plug-in estimate is
+    lowered by its bias to first order (Miller 1955), so that inputs without information come to about 0.
+
+    Parameters
+    ----------
+    X : (n_samples, n_inputs)
+        Finite.
+    y : (n_samples,)
+        Classes, of any kind.
+    bins : int
+        At least 2.
+
+    Raises
+    ------
+    ValueError
+        If numbers of samples differ, or a value is not finite.
+    """
+    X, y = np.asarray(X), np.asarray(y)
+    if X.ndim != 2 or y.shape != (len(X),) or not len(X):
+        raise ValueError(f"X {X.shape} and y {y.shape} need as many samples, and at least one")
+    if isinstance(bins, bool) or bins < 2:
+        raise ValueError(f"bins={bins} is not possible; use at least 2")
+    classes = np.unique(y, return_inverse=True)[1]
+    n, n_classes = len(X), int(classes.max()) + 1
+    found = np.zeros(X.shape[1])
+    for column in range(X.shape[1]):
+        values = X[:, column].astype(float)
+        low, high = values.min(), values.max()
+        if not np.isfinite(high - low):
+            raise ValueError(f"input {column} has values that are not finite; fill them in first")
+        if high == low:
+            continue
+        level = np.minimum(((values - low) * (bins / (high - low))).astype(int), bins - 1)
+        counts = np.bincount(level * n_classes + classes, minlength=bins * n_classes).reshape(bins, n_classes)
+        rows, columns = counts.sum(axis=1, keepdims=True), counts.sum(axis=0, keepdims=True)
+        seen = counts > 0
+        plug_in = float((counts[seen] / n * np.log(counts[seen] * n / (rows * columns)[seen])).sum())
+        # Cells that could be filled, less those of the margins: degrees of freedom over 2 n.
+        freedom = (np.count_nonzero(rows) - 1) * (np.count_nonzero(columns) - 1)
+        found[column] = max(plug_in - freedom / (2 * n), 0.0)
+    return found
+
+
+def border_distance(mask: np.ndarray, image_shape: tuple[int, int]) -> np.ndarray:
+    """How far every input lies from the border of the active zone, in pixels: (n_inputs,) float.
+
+    Negative inside, positive outside: -0.5 and 0.5 on both sides of the border, by the nearest pixel of the other kind
+    (Euclidean distance of pixel centres, less a half).
+
+    Parameters
+    ----------
+    mask : (rows * columns,) bool
+        The active zone.
+    image_shape : (rows, columns)
+
+    Raises
+    ------
+    ValueError
+        If the mask has not one entry per pixel, or there is no border.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    zone = degree_image(np.asarray(mask, dtype=bool), image_shape)
+    if zone.all() or not zone.any():
+        raise ValueError("the active zone covers all or none of the inputs: it has no border")
+    outside, inside = distance_transform_edt(~zone), distance_transform_edt(zone)
+    return np.where(zone, 0.5 - inside, outside - 0.5).ravel()
+
+
+def density_by_distance(
+    degrees: np.ndarray, mask: np.ndarray, image_shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Connections per input over the distance from the border of the active zone, in steps of a pixel.
+
+    Parameters
+    ----------
+    degrees : (rows * columns,) array
+    mask, image_shape
+        As in `border_distance`.
+
+    Returns
+    -------
+    distance : (n_steps,) float
+        Middles of the steps, from deep inside (negative) to far outside: step -1.5 holds the distances [-2, -1).
+    density, error : (n_steps,) float
+        Mean degree and its standard error over the inputs of the step; NaN as the error of a single one.
+    count : (n_steps,) int
+        Inputs of the step; those without any are left out.
+    """
+    degrees, distance = np.asarray(degrees, dtype=float), border_distance(mask, image_shape)
+    if degrees.shape != distance.shape:
+        raise ValueError(f"degrees of shape {degrees.shape} do not fit {distance.size} inputs")
+    step = np.floor(distance).astype(int)
+    steps = np.unique(step)
+    groups = [degrees[step == each] for each in steps]
+    error = [group.std(ddof=1) / math.sqrt(len(group)) if len(group) > 1 else math.nan for group in groups]
+    return (
+        steps + 0.5,
+        np.array([group.mean() for group in groups]),
+        np.array(error),
+        np.array([len(group) for group in groups]),
+    )
 
 
 def concentric_trend(degrees: np.ndarray, image_shape: tuple[int, int]) -> np.ndarray:

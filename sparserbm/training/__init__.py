@@ -11,7 +11,7 @@ from sparserbm.training.hybrid import Hybrid
 from sparserbm.training.losses import CrossEntropy, SquaredError, SumOfSquares
 from sparserbm.training.optimizers import SGD, Adam
 from sparserbm.training.stack import StackRun, resume_stack, train_stack
-from sparserbm.training.zone import Central, Deviation, Rectangle
+from sparserbm.training.zone import Central, Columns, Deviation, Information, Rectangle
 
 __all__ = [
     "CD",
@@ -22,6 +22,8 @@ __all__ = [
     "Checkpoint",
     "CrossEntropy",
     "Deviation",
+    "Information",
+    "Columns",
     "DivergenceError",
     "EarlyStopping",
     "EfficiencyWarning",

@@ -143,6 +143,7 @@ def train(
     check_strengths(rules.regularization, model)
     check_callbacks(callbacks)
     check_follows(follows, model)
+    labels = y  # those that the algorithm does not use may still say what the active zone is
     X, y, weight = weighted(*check_data(model, rules.algorithm, X, y), sample_weight)
     validation = validation_data(model, rules.algorithm, validation)
     check_stopping(rules.early_stopping, validation)
@@ -155,7 +156,9 @@ def train(
         "sha256": _checksum(X, y, weight),
         "validation_sha256": None if validation is None else fingerprint(*validation),
     }
-    found = active_zone(zone, X, image_shape)
+    if labels is not None and sample_weight is not None:
+        labels = np.asarray(labels)[np.asarray(sample_weight) > 0]
+    found = active_zone(zone, X, image_shape, labels)
     config = describe_run(name, model, data, found, rules, settings, strict=out is not None)
     writer = RunWriter(config | (notes or {}), out, overwrite)
     start = model.step

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sparserbm.studies.comparisons import COLUMNS, compare, effect, holm, paired_p, significant, welch_p
+from sparserbm.studies.comparisons import COLUMNS, compare, effect, paired_p, significant, welch_p
 from sparserbm.studies.outcome import Study
+from sparserbm.topology import holm
 
 
 def row(place, seed, status="finished", **metrics):

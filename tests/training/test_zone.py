@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from problems import stripes, tiny_rbm
 
-from sparserbm import CD, Central, Deviation, Rectangle, train
+from sparserbm import CD, Central, Columns, Deviation, Information, Rectangle, train
 from sparserbm.training.zone import active_zone
 
 IMAGES = np.zeros((10, 16))
@@ -21,6 +21,40 @@ def test_rules_give_masks_and_texts():
     mask = np.arange(16) < 3
     assert active_zone(mask, IMAGES, None) == {"rule": "mask", "inputs": [0, 1, 2]}
     assert active_zone(None, IMAGES, None) is None
+
+
+def test_inputs_that_tell_of_the_label():
+    random = np.random.default_rng(0)
+    y = np.repeat(["a", "b", "c"], 200)
+    X = random.normal(size=(600, 6))
+    X[:, 1] += y == "a"
+    X[:, 4] += 4 * (y == "c")
+    assert active_zone("information", X, None, y)["inputs"] == [1, 4]
+    assert active_zone(Information(threshold=0.3), X, None, y)["inputs"] == [4]
+    assert active_zone("information(0.3)", X, None, y)["rule"] == "information(threshold=0.3, bins=8)"
+    with pytest.raises(ValueError, match=r"zone information.* needs labels: pass y, or use deviation\(\)"):
+        active_zone("information", X, None)
+    with pytest.raises(ValueError, match=r"needs one label for each of 600 samples, not y \(599,\)"):
+        active_zone("information", X, None, y[1:])
+
+
+def test_an_rbm_has_no_use_for_labels_but_its_zone_may(backend):
+    X = stripes(60, side=3)
+    y = X[:, 4]
+    run = train(tiny_rbm(backend, 9, 5), X, CD(), y=y, epochs=1, zone="information(0.5)")
+    assert 4 in np.flatnonzero(run.zone_mask)
+    weight = np.r_[np.zeros(5), np.ones(55)]
+    run = train(tiny_rbm(backend, 9, 5), X, CD(), y=y, sample_weight=weight, epochs=1, zone="information(0.5)")
+    assert 4 in np.flatnonzero(run.zone_mask)
+
+
+def test_columns_of_a_table():
+    found = active_zone(Columns((3, 0)), IMAGES, None)
+    assert found == {"rule": "columns(columns=(3, 0))", "inputs": [0, 3]}
+    assert active_zone(found["rule"], IMAGES, None) == found
+    assert active_zone("columns(2)", IMAGES, None)["inputs"] == [2]
+    with pytest.raises(ValueError, match="inputs 3 to 16 do not exist; there are 0 to 15"):
+        active_zone("columns((3, 16))", IMAGES, None)
 
 
 def test_auto_takes_the_central_square_of_mnist_and_the_deviation_elsewhere():
