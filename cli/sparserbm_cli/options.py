@@ -102,7 +102,7 @@ _RECIPE = (
         "--zone",
         "zone",
         str,
-        'Active zone: auto, "central(20)", "rectangle(4,4,24,24)", "deviation(0.1)", information, "columns((0,1))", none.',
+        'Active zone: auto, "central(20)", "deviation(0.1)", information, "columns((0, 1))", none, ...',
     ),
     ("--snapshot-every", "snapshot_every", int, "Whole patterns every so many epochs."),
     ("--seed", "seed", int, "All randomness depends on it."),

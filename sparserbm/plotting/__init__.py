@@ -2,7 +2,7 @@
 
 A figure file defines ``load(runs, **options)``, which makes a table of arrays, and ``draw(figure, table,
 **options)``, which draws the table on a Matplotlib `Figure` or `SubFigure`, so that figures compose; if it wants
-a size of its own, ``size(table)`` in inches. Nothing here needs a live model.
+a size of its own, ``size(table)`` in inches; if it can move, ``stills(table)``, tables that are drawn one after the other. Nothing here needs a live model.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from sparserbm.plotting._render import checked_path, render, save
+from sparserbm.plotting._render import checked_path, render, save, save_animation
 from sparserbm.plotting._runs import as_runs
 from sparserbm.plotting._sheet import contact_sheet
 from sparserbm.plotting.report import report
+
+STILLS = 60  # epochs of an animation, unless told otherwise
 
 __all__ = ["contact_sheet", "figures", "plot", "report"]
 
@@ -41,7 +43,8 @@ def plot(name: str, runs: Any, path: str | os.PathLike | None = None, **options:
         One of `figures()`, e.g. "zone-density".
     runs : Run, run folder, or several of them
     path : path, optional
-        Where to save it; the suffix says how: .png, .svg or .pdf.
+        Where to save it; the suffix says how: .png, .svg or .pdf, and .gif for a figure that moves (connection-map),
+        which is returned as its last picture.
     **options
         What `load` or `draw` of that figure takes.
 
@@ -56,8 +59,15 @@ def plot(name: str, runs: Any, path: str | os.PathLike | None = None, **options:
     """
     module = _figure_module(name)
     target = None if path is None else checked_path(Path(path))
+    if target is not None and target.suffix.lower() == ".gif":
+        if not hasattr(module, "stills"):
+            raise ValueError(f"figure {name} does not move; save it as .png, .svg or .pdf")
+        options = {"n_epochs": STILLS} | options
     loading, drawing = _split(name, module, options)
-    figure = render(module, module.load(as_runs(runs), **loading), **drawing)
+    table = module.load(as_runs(runs), **loading)
+    if target is not None and target.suffix.lower() == ".gif":
+        return save_animation([render(module, still, **drawing) for still in module.stills(table)], target)
+    figure = render(module, table, **drawing)
     if target is not None:
         save(figure, target)
     return figure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,7 +13,9 @@ from matplotlib.figure import Figure
 
 from sparserbm.plotting import _style
 
-SUFFIXES = (".png", ".svg", ".pdf")
+SUFFIXES = (".png", ".svg", ".pdf", ".gif")
+GIF_DPI = 100
+PAUSE, REST = 120, 1500  # milliseconds: of one picture of an animation, of the last one
 
 
 def render(module: ModuleType, table: Any, **drawing: Any) -> Figure:
@@ -38,6 +41,19 @@ def save(figure: Figure, path: Path) -> None:
     date = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
     with matplotlib.rc_context(_style.RC):
         figure.savefig(path, metadata=date[path.suffix.lower()])
+
+
+def save_animation(figures: Sequence[Figure], path: Path) -> Figure:
+    """Write the figures, one after the other and again and again, as GIF; the last one is returned."""
+    from PIL import Image  # comes with Matplotlib
+
+    pictures = [
+        Image.open(io.BytesIO(png_bytes(figure, GIF_DPI))).convert("P", palette=Image.Palette.ADAPTIVE)
+        for figure in figures
+    ]
+    pauses = [PAUSE] * (len(pictures) - 1) + [REST]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=pauses, loop=0, disposal=1)
+    return figures[-1]
 
 
 def png_bytes(figure: Figure, dpi: int = _style.DPI) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.figure import Figure, SubFigure
@@ -31,15 +31,23 @@ class MapRow:
         Connections per input.
     zone : (rows, columns) bool or None
         The active zone.
-    last : LearningIndex or None
-        Of the last map, where there is a zone.
+    indices : tuple of LearningIndex
+        One for each map; empty where there is no zone.
+    limits : (low, high), optional
+        Of the colour scale, where it is that of more maps than these.
     """
 
     name: str
     epochs: np.ndarray
     images: np.ndarray
     zone: np.ndarray | None
-    last: LearningIndex | None
+    indices: tuple[LearningIndex, ...]
+    limits: tuple[float, float] | None = None
+
+    @property
+    def last(self) -> LearningIndex | None:
+        """Of the last map."""
+        return self.indices[-1] if self.indices else None
 
 
 def load(
@@ -69,8 +77,8 @@ def _row(run: Run, name: str, n_epochs: int, given: Sequence[int] | None, zone: 
     epochs = spread(epochs_of(run), n_epochs)
     images = [degree_image(run.snapshots[epoch].layers[0].degree_pre, shape) for epoch in epochs]
     mask = run.zone_mask if zone is None else np.asarray(zone, dtype=bool)
-    last = None if mask is None else index_at(run, epochs[-1], FIGURE, mask)
-    return MapRow(name, np.array(epochs), np.array(images), None if mask is None else mask.reshape(shape), last)
+    indices = () if mask is None else tuple(index_at(run, epoch, FIGURE, mask) for epoch in epochs)
+    return MapRow(name, np.array(epochs), np.array(images), None if mask is None else mask.reshape(shape), indices)
 
 
 def size(table: list[MapRow]) -> tuple[float, float]:
@@ -79,9 +87,26 @@ def size(table: list[MapRow]) -> tuple[float, float]:
     return _style.WIDTH, 0.5 + rows * (0.3 + 0.8 * _style.WIDTH / columns * ratio)
 
 
+def stills(table: list[MapRow]) -> list[list[MapRow]]:
+    """One map of each run at a time, all on one colour scale; a run that has fewer stays at its last."""
+    limits = _limits(table)[:2]
+    moments = max(len(row.epochs) for row in table)
+    return [[_moment(row, min(place, len(row.epochs) - 1), limits) for row in table] for place in range(moments)]
+
+
+def _moment(row: MapRow, place: int, limits: tuple[float, float]) -> MapRow:
+    only = slice(place, place + 1)
+    return replace(row, epochs=row.epochs[only], images=row.images[only], indices=row.indices[only], limits=limits)
+
+
+def _limits(table: list[MapRow]) -> tuple[float, float, str]:
+    low, high, extend = _style.colour_limits(np.concatenate([row.images.ravel() for row in table]))
+    return (*table[0].limits, extend) if table[0].limits is not None else (low, high, extend)
+
+
 def draw(figure: Figure | SubFigure, table: list[MapRow]) -> None:
     """Small multiples with the active zone outlined in white."""
-    low, high, extend = _style.colour_limits(np.concatenate([row.images.ravel() for row in table]))
+    low, high, extend = _limits(table)
     rows, columns = _grid(table)
     axes = figure.subplots(rows, columns, squeeze=False)
     for place in axes.flat:

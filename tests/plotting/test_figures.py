@@ -13,15 +13,26 @@ from sparserbm.plotting import (
     learning_curves,
     receptive_fields,
     study_summary,
+    topology_distance,
     zone_density,
 )
 from sparserbm.plotting._runs import group_labels, spread
 from sparserbm.plotting._style import CATEGORIES, in_parts, legend_shape
 from sparserbm.plotting._zone_series import signed
-from sparserbm.runs import Run, load_run
-from sparserbm.topology import central_square, learning_index
+from sparserbm.runs import LayerSnapshot, Run, Snapshot, load_run
+from sparserbm.topology import central_square, learning_index, nnstd
 
-ALL = ["concentric-trend", "connection-map", "learning-curves", "receptive-fields", "study-summary", "zone-density"]
+ALL = [
+    *(
+        "concentric-trend",
+        "connection-map",
+        "learning-curves",
+        "receptive-fields",
+        "study-summary",
+        "topology-distance",
+    ),
+    "zone-density",
+]
 
 
 def pixels(path):
@@ -60,7 +71,7 @@ def test_every_figure_draws_on_a_subfigure(name, mlp):
     assert not right.axes
 
 
-@pytest.mark.parametrize("name", sorted(set(ALL) - {"receptive-fields"}))
+@pytest.mark.parametrize("name", sorted(set(ALL) - {"receptive-fields", "topology-distance"}))
 def test_several_runs_in_one_figure(name, study_runs):
     figure = plotting.plot(name, study_runs[1::3])
     figure.draw_without_rendering()
@@ -356,3 +367,69 @@ def test_names_with_dollar_signs_are_names(run_maker, tmp_path):
     for name in ("connection-map", "zone-density", "concentric-trend", "learning-curves"):
         plotting.plot(name, [run, run_maker(name="b")], tmp_path / f"{name}.png")
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+
+
+# -- topology-distance -------------------------------------------------------------------------------------------------
+
+
+def test_distances_of_one_run_over_time(mlp):
+    table = topology_distance.load([mlp])
+    whole = [epoch for epoch in sorted(mlp.snapshots) if mlp.snapshots[epoch].layers[0].has_pattern]
+    assert table.epochs.tolist() == whole
+    first, last = (topology_distance.layers_of(mlp.snapshots[epoch]) for epoch in (whole[0], whole[-1]))
+    assert table.distance[0, -1] == nnstd(first, last, null=0)
+    assert title(plotting.plot("topology-distance", mlp)).startswith(f"From epoch {whole[0]} to {whole[-1]}")
+
+
+def test_distances_between_runs(study_runs):
+    runs = study_runs[:3]
+    table = topology_distance.load(runs)
+    assert table.runs.tolist() == [0, 0, 1, 1, 2, 2]
+    assert table.distance.shape == (6, 6)
+    text = title(plotting.plot("topology-distance", runs))
+    ends = [table.distance[i, j] for i, j in ((1, 3), (1, 5), (3, 5))]
+    assert f"{np.mean(ends):.2f} at last" in text
+
+
+def test_a_run_without_patterns_has_no_distances(mlp):
+    snapshots = {
+        epoch: Snapshot(epoch, tuple(LayerSnapshot(each.degree_pre, each.degree_post) for each in shot.layers))
+        for epoch, shot in mlp.snapshots.items()
+    }
+    with pytest.raises(ValueError, match="has no snapshot with whole patterns; train with snapshot_every=1"):
+        plotting.plot("topology-distance", Run(mlp.config, mlp.metrics, snapshots))
+
+
+def test_nets_of_different_depth_have_no_distances(mlp, rbm):
+    with pytest.raises(ValueError, match="compares nets with as many layers: .* has 2 over 784 inputs, .* has 1 over"):
+        plotting.plot("topology-distance", [mlp, rbm])
+
+
+def test_places_in_a_plane_keep_their_distances():
+    places = np.random.default_rng(0).normal(size=(7, 2))
+    distance = np.linalg.norm(places[:, None] - places[None], axis=2)
+    found, share = topology_distance.embedded(distance)
+    np.testing.assert_allclose(np.linalg.norm(found[:, None] - found[None], axis=2), distance, atol=1e-9)
+    assert abs(share - 1) < 1e-9
+    assert topology_distance.embedded(np.zeros((2, 2)))[1] == 1
+
+
+# -- animation ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_map_that_moves(mlp, study_runs, tmp_path):
+    from PIL import Image
+
+    figure = plotting.plot("connection-map", mlp, tmp_path / "map.gif", n_epochs=5)
+    with Image.open(tmp_path / "map.gif") as picture:
+        assert picture.n_frames == 5
+        assert picture.size[0] == 650
+    assert "epoch" in title(figure)
+    moments = connection_map.stills(connection_map.load([mlp], n_epochs=5))
+    whole = connection_map.load([mlp], n_epochs=5)
+    assert [moment[0].epochs[0] for moment in moments] == whole[0].epochs.tolist()
+    assert len({moment[0].limits for moment in moments}) == 1
+    assert [moment[0].last for moment in moments] == list(whole[0].indices)
+    plotting.plot("connection-map", study_runs[:2], tmp_path / "two.gif", n_epochs=2)
+    with pytest.raises(ValueError, match="figure zone-density does not move; save it as"):
+        plotting.plot("zone-density", mlp, tmp_path / "zone.gif")
