@@ -1,4 +1,4 @@
-"""Entry point: ``sparserbm train``, ``evaluate``, ``sample``, ``transform``, ``plot``, ``study``."""
+"""Entry point: ``sparserbm train``, ``evaluate``, ``sample``, ``transform``, ``info``, ``compare``..."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ COMMANDS = {
     "evaluate": "Likelihood and other figures of a run's model, on data that it has not seen.",
     "sample": "Draw from a run's RBM, freely or with some values held.",
     "transform": "What a run's model makes of data: hidden means, or probabilities of classes.",
+    "info": "What is in a run folder or a checkpoint.",
+    "compare": "Distance of topologies, learning indices and metrics of several runs.",
     "plot": "Draw a figure of one or several run folders.",
     "study": "Where do connections gather, and which settings decide it?",
 }

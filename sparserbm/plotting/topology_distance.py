@@ -79,6 +79,11 @@ def _whole(run: Run) -> list[int]:
     return found
 
 
+def last_layers(run: Run) -> list[csr_matrix]:
+    """The newest whole topology of a run."""
+    return layers_of(run.snapshots[_whole(run)[-1]])
+
+
 def layers_of(snapshot: Snapshot) -> list[csr_matrix]:
     """The patterns of a snapshot as matrices of shape (n_post, n_pre)."""
     return [

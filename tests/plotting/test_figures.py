@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from sparserbm import plotting
 from sparserbm.plotting import (
+    comparison,
     concentric_trend,
     connection_map,
     learning_curves,
@@ -23,16 +24,10 @@ from sparserbm.runs import LayerSnapshot, Run, Snapshot, load_run
 from sparserbm.topology import central_square, learning_index, nnstd
 
 ALL = [
-    *(
-        "concentric-trend",
-        "connection-map",
-        "learning-curves",
-        "receptive-fields",
-        "study-summary",
-        "topology-distance",
-    ),
-    "zone-density",
+    *("comparison", "concentric-trend", "connection-map", "learning-curves", "receptive-fields", "study-summary"),
+    *("topology-distance", "zone-density"),
 ]
+ONE = [name for name in ALL if name != "comparison"]  # figures of a single run
 
 
 def pixels(path):
@@ -50,7 +45,7 @@ def test_figures_are_found_by_file_name():
     assert plotting.figures() == ALL
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", ONE)
 def test_every_figure_is_saved_975_pixels_wide(name, mlp, tmp_path):
     path = tmp_path / f"{name}.png"
     figure = plotting.plot(name, mlp, path)
@@ -61,7 +56,7 @@ def test_every_figure_is_saved_975_pixels_wide(name, mlp, tmp_path):
     assert title(figure)
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", ONE)
 def test_every_figure_draws_on_a_subfigure(name, mlp):
     module = plotting._figure_module(name)
     figure = Figure(figsize=(13, 6), layout="constrained")
@@ -97,7 +92,7 @@ def test_runs_are_read_from_folders_too(run_maker, tmp_path):
 
 
 def test_unknown_names_suffixes_and_options_are_explained(mlp, tmp_path):
-    with pytest.raises(ValueError, match=r"'zone_densty' \(did you mean 'zone-density'\?\); known: concentric-trend,"):
+    with pytest.raises(ValueError, match=r"'zone_densty' \(did you mean 'zone-density'\?\); known: comparison, concentric-trend,"):
         plotting.plot("zone_densty", mlp)
     with pytest.raises(ValueError, match=r"a\.jpg; use a name that ends in one of \.png, \.svg, \.pdf"):
         plotting.plot("zone-density", mlp, tmp_path / "a.jpg")
@@ -433,3 +428,26 @@ def test_a_map_that_moves(mlp, study_runs, tmp_path):
     plotting.plot("connection-map", study_runs[:2], tmp_path / "two.gif", n_epochs=2)
     with pytest.raises(ValueError, match="figure zone-density does not move; save it as"):
         plotting.plot("zone-density", mlp, tmp_path / "zone.gif")
+
+
+# -- comparison --------------------------------------------------------------------------------------------------------
+
+
+def test_runs_beside_one_another(study_runs):
+    table = comparison.load(study_runs[:3])
+    rows = dict(table.rows())
+    assert rows["validation loss"] == [f"{run.metrics[-1]['validation_loss']:.4g}" for run in study_runs[:3]]
+    assert table.distance.shape == (3, 3)
+    figure = plotting.plot("comparison", study_runs[:3])
+    assert "random ones with as many connections" in title(figure)
+    with pytest.raises(ValueError, match="comparison needs two runs or more"):
+        plotting.plot("comparison", study_runs[0])
+
+
+def test_a_comparison_without_zone_and_without_distance(mlp, rbm):
+    bare = Run(mlp.config | {"zone": None}, mlp.metrics, mlp.snapshots)
+    table = comparison.load([bare, Run(rbm.config | {"zone": None}, rbm.metrics, rbm.snapshots)])
+    assert table.distance is None
+    assert "layers of connections" in table.why
+    assert not any(table.indices)
+    plotting.render(comparison, table).draw_without_rendering()
