@@ -30,6 +30,5 @@ for row in sr.topology.group_densities(first_layer.fan_out(), groups, first_laye
     print(
         f"{row.name}: {row.density:.1f} connections a column, {row.others:.1f} elsewhere, p = {row.p:.1g}, {row.verdict}"
     )
-print(
-    f"z of the informative columns: {run.metrics[0]['learning_z']:+.1f} at first, {run.metrics[-1]['learning_z']:+.1f} now"
-)
+before, after = (run.metrics[epoch]["learning_z"] for epoch in (0, -1))
+print(f"z of the informative columns: {before:+.1f} at first, {after:+.1f} at last")
