@@ -30,7 +30,7 @@ import sparserbm as sr
 from sparserbm.plotting.topology_distance import layers_of
 from sparserbm.runs import Run, load_run
 from sparserbm.studies import STUDY_MLP
-from sparserbm.topology import combine, distances, learning_index, nnstd, power_law, turning_point, zone_test
+from sparserbm.topology import combine, distances, learning_index, matrices, nnstd, power_law, turning_point, zone_test
 
 IMAGES = RESULTS.parents[1] / "docs" / "images"
 SEEDS, NEAR, NEAR_EPOCHS, EPOCHS = 5, 10, 50, 155
@@ -147,7 +147,7 @@ def starts(out: Path, options: argparse.Namespace) -> tuple[dict[str, Any], list
 def same_names(first: list[Any], second: list[Any]) -> float:
     """The distance if no neuron is renamed: mean over layers and neurons of what two nets do not share."""
     found = []
-    for a, b in zip(first, second):
+    for a, b in zip(*map(matrices.layers_of, (first, second))):
         if a.nnz == a.shape[0] * a.shape[1]:
             continue
         shared = np.asarray(a.multiply(b).sum(axis=1)).ravel()

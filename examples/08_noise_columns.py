@@ -28,7 +28,7 @@ run = sr.train(
 first_layer = mlp.connections[0].pattern
 for row in sr.topology.group_densities(first_layer.fan_out(), groups, first_layer.n_places):
     print(
-        f"{row.name}: {row.density:.1f} connections a column, {row.others:.1f} elsewhere, p = {row.p:.1g}, {row.verdict}"
+        f"{row.name}: {row.density:.1f} connections a column, {row.others:.1f} elsewhere: {row.verdict} (p {row.p:.1g})"
     )
 before, after = (run.metrics[epoch]["learning_z"] for epoch in (0, -1))
 print(f"z of the informative columns: {before:+.1f} at first, {after:+.1f} at last")

@@ -15,7 +15,7 @@ PROMISED = {
     "04_a_drop_rule_of_your_own.py": r"weak_and_old\(min_age=150\) +loss 0\.\d+  age at death \d+",
     "05_resume.py": r"same connections: True\nsame weights, bit for bit: True",
     "07_stack.py": r"pretrained: 19,424 connections, test accuracy 0\.8\d+ with 100 labels",
-    "08_noise_columns.py": r"(?s)informative: .* denser\nnoise: .* sparser",
+    "08_noise_columns.py": r"(?s)informative: .*: denser .*\nnoise: .*: sparser",
     "06_a_small_study.py": r"(?s)rbm with L2 0.0: z .*mlp with L2 0.003: z ",
 }
 

@@ -2,7 +2,8 @@
 
 A figure file defines ``load(runs, **options)``, which makes a table of arrays, and ``draw(figure, table,
 **options)``, which draws the table on a Matplotlib `Figure` or `SubFigure`, so that figures compose; if it wants
-a size of its own, ``size(table)`` in inches; if it can move, ``stills(table)``, tables that are drawn one after the other. Nothing here needs a live model.
+a size of its own, ``size(table)`` in inches; if it can move, ``stills(table)``, tables that are drawn one after the
+other. Nothing here needs a live model.
 """
 
 from __future__ import annotations

@@ -1,119 +1,112 @@
-"""Frames of the report's slider: connection map and concentric trend of one run, epoch by epoch."""
+"""What the report's slider shows of one run: the connections of every input, epoch by epoch, and its receptive fields.
+
+The page draws both itself, from whole numbers and small pictures: an epoch of 784 inputs takes 1 kB.
+"""
 
 from __future__ import annotations
 
+import base64
 import io
-from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.image import imsave
-from matplotlib.text import Text
 
-from sparserbm.plotting import _style
-from sparserbm.plotting._zone_series import index_at, signed
-from sparserbm.plotting.concentric_trend import noisy_sides, trend_at
-from sparserbm.plotting.connection_map import MapRow
-from sparserbm.plotting.connection_map import load as load_maps
+from sparserbm.plotting import _style, connection_map, receptive_fields
+from sparserbm.plotting._runs import epochs_of, image_shape
+from sparserbm.plotting.concentric_trend import noisy_sides
 from sparserbm.runs import Run
 
-FIGURE = "report"
-SIZE = (4.6, 4.1)  # inches; the two pictures stand side by side on a wide page, one above the other on a narrow one
-DPI = 100
+COLOURS = 256
 
 
-@dataclass(frozen=True)
-class Frames:
-    """PNG pictures of one run, one per epoch; `trends` is empty where the image is no square of even side."""
+def frame_bytes(run: Run) -> int:
+    """About how many bytes one epoch of a run takes before it is written as text; 0 where the inputs are no image."""
+    try:
+        image_shape(run, connection_map.FIGURE)
+    except ValueError:
+        return 0
+    epochs = epochs_of(run)
+    ends = [run.snapshots[epoch].layers[0].degree_pre for epoch in (epochs[0], epochs[-1])]
+    return ends[0].size * _unsigned(np.array(ends)).itemsize
 
-    epochs: list[int]
-    maps: list[bytes]
-    trends: list[bytes]
 
+def frames(run: Run, limit: int) -> dict[str, Any]:
+    """The connections of every input at no more than `limit` epochs, evenly spaced, first and last kept.
 
-def frames(run: Run, limit: int) -> Frames:
-    """At most `limit` evenly spaced epochs of a run, first and last kept.
+    Returns
+    -------
+    dict, JSON-ready
+        `epochs`; `shape` (rows, columns); `degrees`, whole numbers of `bits` bits, little-endian, epoch by epoch and
+        row by row, as base64; `low`, `high` and `extend`, the colour scale (see `_style.colour_limits`); `zone`, one
+        byte an input as base64, or None; `noisy`, how many of the first concentric squares are noise, or None where the
+        image has no such squares.
 
     Raises
     ------
     ValueError
         If the run states no image shape or has no snapshot.
     """
-    row = load_maps([run], n_epochs=limit)[0]
-    rows, columns = row.images.shape[1:]
-    trends = _trend_frames(run, row) if rows == columns and rows % 2 == 0 else []
-    return Frames(row.epochs.tolist(), _map_frames(run, row), trends)
-
-
-def _map_frames(run: Run, row: MapRow) -> list[bytes]:
+    row = connection_map.load([run], n_epochs=limit)[0]
+    degrees = row.images.astype(_unsigned(row.images))
     low, high, extend = _style.colour_limits(row.images)
-    with matplotlib.rc_context(_style.RC):
-        figure, axes, title = _empty()
-        shown = _style.show_image(axes, row.images[0], low, high)
-        if row.zone is not None:
-            _style.outline(axes, row.zone)
-        figure.colorbar(shown, ax=axes, label="connections per input", extend=extend, pad=0.02, aspect=25)
-
-        def show(number: int) -> None:
-            shown.set_data(row.images[number])
-            epoch = row.epochs[number]
-            z = "" if row.zone is None else f", z = {signed(index_at(run, epoch, FIGURE).z)}"
-            title.set_text(f"Epoch {epoch}{z}")
-
-        return _film(figure, show, len(row.epochs), [shown, *axes.collections, title])
+    rows, columns = row.images.shape[1:]
+    return {
+        "epochs": row.epochs.tolist(),
+        "shape": [rows, columns],
+        "bits": 8 * degrees.itemsize,
+        "degrees": text_of(degrees.astype(degrees.dtype.newbyteorder("<")).tobytes()),
+        "low": float(low),
+        "high": float(high),
+        "extend": extend,
+        "zone": None if row.zone is None else text_of(row.zone.astype(np.uint8).tobytes()),
+        "noisy": noisy_sides(rows // 2) if rows == columns and rows % 2 == 0 else None,
+    }
 
 
-def _trend_frames(run: Run, row: MapRow) -> list[bytes]:
-    curves = np.array([trend_at(run, epoch) for epoch in row.epochs])
-    start = noisy_sides(curves.shape[1])
-    sides, curves = 2 * np.arange(start + 1, curves.shape[1] + 1), curves[:, start:]
-    pad = 0.08 * max(np.ptp(curves), 0.1)
-    with matplotlib.rc_context(_style.RC):
-        figure, axes, title = _empty()
-        axes.axhline(curves[0, -1], color=_style.GREY, ls="--", lw=1.2, label="all inputs")
-        axes.plot(sides, curves[0], color="#9a9a9a", lw=1.4, label=f"epoch {row.epochs[0]}")
-        (line,) = axes.plot(sides, curves[0], color=_style.CATEGORIES[0], lw=2.2, marker=".", label="this epoch")
-        axes.set_ylim(curves.min() - pad, curves.max() + pad)
-        axes.set_xticks(sides[1::2] if sides.size > 5 else sides)
-        axes.set_xlabel("side of the centred square (pixels)")
-        axes.set_ylabel("mean connections per input")
-        axes.grid(axis="y")
-        figure.legend(loc="outside lower center", ncols=3)
-
-        def show(number: int) -> None:
-            line.set_ydata(curves[number])
-            title.set_text(f"Epoch {row.epochs[number]}")
-
-        return _film(figure, show, len(row.epochs), [line, title])
+def _unsigned(degrees: np.ndarray) -> np.dtype:
+    """The smallest type of unsigned whole numbers that holds them."""
+    return np.min_scalar_type(int(degrees.max()))
 
 
-def _empty() -> tuple[Figure, Axes, Text]:
-    figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
-    axes = figure.subplots()
-    return figure, axes, axes.set_title("Epoch", loc="left", fontweight="bold")
+def fields(run: Run, n: int) -> dict[str, Any]:
+    """The incoming weights of the `n` best-connected hidden units, as PNG pictures of one pixel an input.
+
+    Raises
+    ------
+    ValueError
+        If the run has no image shape, pattern or connection.
+    """
+    table = receptive_fields.load([run], n)
+    weights = np.abs(table.images[np.isfinite(table.images)])
+    limit = float(np.percentile(weights, 99)) or 1.0  # as in the figure: a few large weights would pale the others
+    colours = _style.colormap(_style.DIVERGING).with_extremes(bad=_style.ABSENT)
+    scale = ScalarMappable(Normalize(-limit, limit), colours)
+    pictures = [scale.to_rgba(np.ma.masked_invalid(image), bytes=True) for image in table.images]
+    return {
+        "epoch": int(table.epoch),
+        "limit": limit,
+        "extend": "both" if weights.max() > limit else "neither",
+        "units": table.units.tolist(),
+        "fan_in": table.fan_in.tolist(),
+        "pictures": [text_of(_png(picture)) for picture in pictures],
+    }
 
 
-def _film(figure: Figure, show: Callable[[int], None], n: int, moving: list[Artist]) -> list[bytes]:
-    """PNG pictures of `n` moments: all but the moving artists is drawn once, which is several times faster."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    figure.set_layout_engine("none")  # the layout of the first drawing holds for all: nothing jumps
-    for artist in moving:
-        artist.set_animated(True)
-    canvas.draw()
-    still = canvas.copy_from_bbox(figure.bbox)
-    pictures = []
-    for number in range(n):
-        canvas.restore_region(still)
-        show(number)
-        for artist in moving:
-            figure.draw_artist(artist)
-        stream = io.BytesIO()
-        imsave(stream, np.asarray(canvas.buffer_rgba()), format="png")
-        pictures.append(stream.getvalue())
-    return pictures
+def _png(picture: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    nothing: dict[str, Any] = {"Software": None}  # what Matplotlib would write is a third of so small a picture
+    imsave(stream, picture, format="png", metadata=nothing)
+    return stream.getvalue()
+
+
+def colour_table(name: str) -> str:
+    """The red, green and blue bytes of a colour map from its low to its high end, as base64."""
+    colours = _style.colormap(name)(np.linspace(0.0, 1.0, COLOURS), bytes=True)[:, :3]
+    return text_of(np.ascontiguousarray(colours).tobytes())
+
+
+def text_of(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")

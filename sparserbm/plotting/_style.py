@@ -14,10 +14,11 @@ import matplotlib
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 WIDTH = 6.5
 DPI = 150
@@ -114,6 +115,12 @@ def epoch_axis(axes: Axes, label: bool = True) -> None:
     axes.grid(axis="y")
     if label:
         axes.set_xlabel("epoch")
+
+
+def plain_logarithms(axis: Axis, percent: bool = False) -> None:
+    """Plain numbers, or per cent, on a logarithmic axis: Matplotlib writes powers as formulas, which are off here."""
+    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:g} %" if percent else f"{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def show_image(axes: Axes, image: np.ndarray, low: float, high: float):

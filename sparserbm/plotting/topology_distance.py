@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from scipy.sparse import csr_matrix
 
 from sparserbm.plotting import _style
 from sparserbm.plotting._runs import run_labels, spread
@@ -61,7 +60,7 @@ def load(runs: list[Run], n_epochs: int | None = None) -> Distances:
             labels.append(f"epoch {epoch}" if len(runs) == 1 else f"{names[number]}, epoch {epoch}")
             places.append(number)
             epochs.append(epoch)
-    kinds = {(len(net), net[0].shape[1]): names[place] for net, place in zip(nets, places)}
+    kinds = {(len(net), net[0][2]): names[place] for net, place in zip(nets, places)}
     if len(kinds) > 1:
         texts = (f"{name} has {layers} over {inputs} inputs" for (layers, inputs), name in kinds.items())
         raise ValueError(f"{FIGURE} compares nets with as many layers: {', '.join(texts)}; draw them separately")
@@ -79,17 +78,15 @@ def _whole(run: Run) -> list[int]:
     return found
 
 
-def last_layers(run: Run) -> list[csr_matrix]:
+def last_layers(run: Run) -> list[tuple[np.ndarray, np.ndarray, int]]:
     """The newest whole topology of a run."""
     return layers_of(run.snapshots[_whole(run)[-1]])
 
 
-def layers_of(snapshot: Snapshot) -> list[csr_matrix]:
-    """The patterns of a snapshot as matrices of shape (n_post, n_pre)."""
+def layers_of(snapshot: Snapshot) -> list[tuple[np.ndarray, np.ndarray, int]]:
+    """The whole patterns of a snapshot, as `topology.nnstd` takes them."""
     return [
-        csr_matrix(
-            (np.ones(len(layer.pre)), layer.pre, layer.indptr), shape=(len(layer.degree_post), len(layer.degree_pre))
-        )
+        (layer.pre, layer.indptr, len(layer.degree_pre))
         for layer in snapshot.layers
         if layer.pre is not None and layer.indptr is not None
     ]

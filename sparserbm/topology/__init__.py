@@ -2,6 +2,16 @@
 
 from sparserbm.topology.degrees import dead_units, degree_image, dispersion, fan_in, fan_out, strength, survival
 from sparserbm.topology.distance import LayerDistance, TopologyDistance, distances, nnstd
+from sparserbm.topology.graph import (
+    PathLength,
+    giant_component,
+    path_length,
+    square_clustering,
+    squares,
+)
+from sparserbm.topology.lifetimes import SurvivalCurve, survival_curve
+from sparserbm.topology.power_law import LawComparison, PowerLawFit, power_law
+from sparserbm.topology.random_wirings import AgainstNull, against_null, random_wiring
 from sparserbm.topology.significance import (
     Combined,
     GroupDensity,
@@ -14,6 +24,7 @@ from sparserbm.topology.significance import (
     turning_point,
     zone_test,
 )
+from sparserbm.topology.turnover import AgePyramid, Explored, Turnover, WiringHistory, age_pyramid, explored, turnover
 from sparserbm.topology.zones import (
     LearningIndex,
     border_distance,
@@ -38,6 +49,26 @@ __all__ = [
     "distances",
     "TopologyDistance",
     "LayerDistance",
+    "power_law",
+    "PowerLawFit",
+    "LawComparison",
+    "squares",
+    "square_clustering",
+    "giant_component",
+    "path_length",
+    "PathLength",
+    "random_wiring",
+    "against_null",
+    "AgainstNull",
+    "WiringHistory",
+    "turnover",
+    "Turnover",
+    "age_pyramid",
+    "AgePyramid",
+    "explored",
+    "Explored",
+    "survival_curve",
+    "SurvivalCurve",
     "LearningIndex",
     "learning_index",
     "central_square",

@@ -6,7 +6,6 @@ sparse neural networks". Differences: layers of different width, and a null valu
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,8 @@ import numpy as np
 from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+
+from sparserbm.topology.matrices import layers_of
 
 DENSE_ASSIGNMENT = 512  # units; from there on the sparse matching is the faster one
 NULLS = 3  # pairs of random nets
@@ -79,8 +80,9 @@ def nnstd(first: Any, second: Any, *, null: int = NULLS, seed: int = 0, rows: st
     Parameters
     ----------
     first, second : network
-        An estimator, a model, a scipy.sparse matrix (one layer), a path to an .npz file of `scipy.sparse.save_npz`, or
-        a sequence of these two, the layer at the input first. Explicit zeros are connections; biases take no part.
+        A fitted estimator, a model, a scipy.sparse matrix (one layer), a path to an .npz file of
+        `scipy.sparse.save_npz`, a tuple ``(pre, indptr, n_pre)``, or a sequence of layers in these forms, the one at
+        the input first. Explicit zeros are connections; biases take no part.
     null : int
         Pairs of random wirings with the same units and connections whose mean distance is the `null`; 0: none.
     seed : int
@@ -111,9 +113,7 @@ def nnstd(first: Any, second: Any, *, null: int = NULLS, seed: int = 0, rows: st
     much as having no partner. Where several assignments are equally good, the one taken decides names in the next
     layer, so that its distance may come out somewhat too large.
     """
-    if rows not in ("post", "pre"):
-        raise ValueError(f"rows={rows!r} is not possible; use post or pre")
-    nets = [_layers(net, rows) for net in (first, second)]
+    nets = [layers_of(net, rows) for net in (first, second)]
     _check(*nets)
     generator = np.random.default_rng(seed)
     names: tuple[np.ndarray, np.ndarray] | None = None
@@ -153,7 +153,7 @@ def distances(
     distance, null : (n, n) float
         Symmetric, 0 on the diagonal of the first and NaN on that of the second.
     """
-    layers = [_layers(net, rows) for net in nets]
+    layers = [layers_of(net, rows) for net in nets]
     found, nulls = np.zeros((len(nets), len(nets))), np.full((len(nets), len(nets)), np.nan)
     known: dict[Any, float | None] = {}
     for i in range(len(nets)):
@@ -167,52 +167,12 @@ def distances(
     return found, nulls
 
 
-# -- networks as incidence matrices ------------------------------------------------------------------------------------
-
-
-def _layers(net: Any, rows: str) -> list[sparse.csr_matrix]:
-    """0/1 matrices of shape (n_post, n_pre), the layer at the input first."""
-    net = getattr(net, "model_", net)
-    if hasattr(net, "connections"):
-        return [
-            _incidence(sparse.csr_matrix((np.ones(len(p)), p.pre, p.indptr), shape=(p.n_post, p.n_pre)))
-            for p in (layer.pattern for layer in net.connections)
-        ]
-    parts = list(net) if isinstance(net, (list, tuple)) else [net]
-    return [_read(part, rows) for part in parts]
-
-
-def _read(given: Any, rows: str) -> sparse.csr_matrix:
-    if isinstance(given, (str, os.PathLike)):
-        try:
-            given = sparse.load_npz(given)
-        except ValueError as error:
-            raise ValueError(f"{given} holds no sparse matrix ({error}); write it with scipy.sparse.save_npz") from None
-    if not sparse.issparse(given):
-        raise TypeError(
-            f"a {type(given).__name__} is no network; give a fitted estimator, a model, scipy.sparse matrices, or "
-            f"paths of their .npz files"
-        )
-    return _incidence(sparse.csr_matrix(given if rows == "post" else given.T))
-
-
-def _incidence(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
-    found = sparse.csr_matrix((np.ones(matrix.nnz), matrix.indices, matrix.indptr), shape=matrix.shape)
-    found.sum_duplicates()
-    found.data[:] = 1
-    return found
+# -- layers ------------------------------------------------------------------------------------------------------------
 
 
 def _check(first: list[Any], second: list[Any]) -> None:
     if len(first) != len(second):
         raise ValueError(f"one network has {len(first)} layers of connections, the other {len(second)}")
-    for layers in (first, second):
-        for number, (below, above) in enumerate(zip(layers, layers[1:])):
-            if below.shape[0] != above.shape[1]:
-                raise ValueError(
-                    f"layer {number} has {below.shape[0]} outputs and layer {number + 1} {above.shape[1]} inputs; "
-                    f'matrices are (n_post, n_pre), use rows="pre" for (n_pre, n_post)'
-                )
     inputs = first[0].shape[1], second[0].shape[1]
     if inputs[0] != inputs[1]:
         raise ValueError(f"the networks have {inputs[0]} and {inputs[1]} inputs; only nets on the same inputs compare")

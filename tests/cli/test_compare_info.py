@@ -73,7 +73,9 @@ def test_what_is_in_a_checkpoint(run, folder, kind):
 
 def test_what_is_in_a_stack(run, folder):
     X = (np.random.default_rng(0).random((30, 6)) < 0.5).astype(float)
-    sr.train_stack(sr.Stack("bernoulli(6)", "bernoulli(4)", "bernoulli(3)", backend="reference"), X, epochs=1, out=folder / "stack")
+    sr.train_stack(
+        sr.Stack("bernoulli(6)", "bernoulli(4)", "bernoulli(3)", backend="reference"), X, epochs=1, out=folder / "stack"
+    )
     code, out, err = run("info", folder / "stack")
     assert (code, err) == (0, "")
     assert "bernoulli(n=6) - bernoulli(n=4) - bernoulli(n=3)" in out

@@ -62,6 +62,13 @@ def test_noise_is_a_share_or_a_rule(X):
     assert not np.array_equal(codes(0.2), codes(0))
 
 
+def test_dropout_is_of_training_alone(X):
+    codes = {rate: sr.SparseAutoencoder(**SMALL, dropout=rate).fit(X[:200]).transform(X) for rate in (0.0, 0.2)}
+    assert not np.array_equal(codes[0.0], codes[0.2])
+    rates = sr.SparseAutoencoder((12, 5, 12), max_iter=1, random_state=0, dropout=(0.2, 0.0, 0.2)).fit(X[:200])
+    assert_array_equal(rates.transform(X[:5]), rates.transform(X[:5]))
+
+
 def test_a_learning_rate_means_the_same_for_any_number_of_features():
     random = np.random.default_rng(0)
     few = random.random((100, 3)) @ random.random((3, 10))
@@ -200,6 +207,7 @@ def test_in_a_pipeline_and_a_grid_search(X):
         ({"hidden_layer_sizes": ()}, ValueError, "has no layer in the middle"),
         ({"output": "relu"}, ValueError, "output='relu' is not possible; use one of identity, logistic"),
         ({"noise": 1.0}, ValueError, r"masking a share of 1.0 is not possible"),
+        ({"dropout": 1.0}, ValueError, r"a dropout of 1.0 is not possible"),
         ({"noise": True}, TypeError, r"corruption=True is not possible"),
         ({"noise": "salt(0.1)"}, ValueError, r"unknown corruption 'salt'"),
         ({"solver": "lbfgs"}, ValueError, r"unknown solver 'lbfgs'"),

@@ -24,10 +24,10 @@ from sparserbm.runs import LayerSnapshot, Run, Snapshot, load_run
 from sparserbm.topology import central_square, learning_index, nnstd
 
 ALL = [
-    *("comparison", "concentric-trend", "connection-map", "learning-curves", "receptive-fields", "study-summary"),
-    *("topology-distance", "zone-density"),
+    *("age-pyramid", "comparison", "concentric-trend", "connection-map", "degree-distribution", "learning-curves"),
+    *("receptive-fields", "study-summary", "survival", "topology-distance", "zone-density"),
 ]
-ONE = [name for name in ALL if name != "comparison"]  # figures of a single run
+ONE = [name for name in ALL if name not in ("comparison", "survival")]  # figures of a single run, nothing born in it
 
 
 def pixels(path):
@@ -66,7 +66,7 @@ def test_every_figure_draws_on_a_subfigure(name, mlp):
     assert not right.axes
 
 
-@pytest.mark.parametrize("name", sorted(set(ALL) - {"receptive-fields", "topology-distance"}))
+@pytest.mark.parametrize("name", sorted(set(ALL) - {"receptive-fields", "survival", "topology-distance"}))
 def test_several_runs_in_one_figure(name, study_runs):
     figure = plotting.plot(name, study_runs[1::3])
     figure.draw_without_rendering()
@@ -92,7 +92,9 @@ def test_runs_are_read_from_folders_too(run_maker, tmp_path):
 
 
 def test_unknown_names_suffixes_and_options_are_explained(mlp, tmp_path):
-    with pytest.raises(ValueError, match=r"'zone_densty' \(did you mean 'zone-density'\?\); known: comparison, concentric-trend,"):
+    with pytest.raises(
+        ValueError, match=r"'zone_densty' \(did you mean 'zone-density'\?\); known: age-pyramid, comparison,"
+    ):
         plotting.plot("zone_densty", mlp)
     with pytest.raises(ValueError, match=r"a\.jpg; use a name that ends in one of \.png, \.svg, \.pdf"):
         plotting.plot("zone-density", mlp, tmp_path / "a.jpg")

@@ -90,6 +90,7 @@ def test_seeds_add_up():
     found = combine([2.0, 2.5, 1.8, 2.2])
     assert_allclose(found.z, 8.5 / 2)
     assert_allclose(found.p, 2 * stats.norm.sf(8.5 / 2))
+    assert_allclose(found.z, stats.combine_pvalues(stats.norm.sf([2.0, 2.5, 1.8, 2.2]), "stouffer").statistic)
     assert (found.verdict, found.n) == ("positive", 4)
     assert_allclose(found.spread, np.std([2.0, 2.5, 1.8, 2.2], ddof=1))
     assert combine([-5.0]).verdict == "negative"
@@ -97,6 +98,17 @@ def test_seeds_add_up():
     assert math.isnan(combine([1.0]).spread)
     with pytest.raises(ValueError, match="give one finite number for each run"):
         combine([1.0, math.nan])
+
+
+def test_combined_p_is_uniform_where_wirings_are_random():
+    random = np.random.default_rng(0)
+    mask = np.arange(100) < 40
+    p = []
+    for _ in range(400):
+        drawn = [random.choice(100 * 20, 300, replace=False) // 20 for _ in range(3)]
+        z = [learning_index(np.bincount(pre, minlength=100), mask, 100 * 20).z for pre in drawn]
+        p.append(combine(z).p)
+    assert stats.kstest(p, "uniform").pvalue > 0.01
 
 
 def test_holm_by_hand():
