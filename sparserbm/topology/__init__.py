@@ -1,17 +1,13 @@
-"""Measures of the wiring: arrays in, numbers and tables out; nothing here knows a model or a run."""
+"""Measures of the wiring: arrays in, numbers and tables out; nothing here knows a model or a run.
+
+Measures that need SciPy are loaded when they are first used: every training asks for the learning index, and should
+not wait for them.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from sparserbm.topology.degrees import dead_units, degree_image, dispersion, fan_in, fan_out, strength, survival
-from sparserbm.topology.distance import LayerDistance, TopologyDistance, distances, nnstd
-from sparserbm.topology.graph import (
-    PathLength,
-    giant_component,
-    path_length,
-    square_clustering,
-    squares,
-)
-from sparserbm.topology.lifetimes import SurvivalCurve, survival_curve
-from sparserbm.topology.power_law import LawComparison, PowerLawFit, power_law
-from sparserbm.topology.random_wirings import AgainstNull, against_null, random_wiring
 from sparserbm.topology.significance import (
     Combined,
     GroupDensity,
@@ -36,6 +32,22 @@ from sparserbm.topology.zones import (
     rectangle,
     zone_by_deviation,
 )
+
+if TYPE_CHECKING:
+    from sparserbm.topology.distance import LayerDistance, TopologyDistance, distances, nnstd
+    from sparserbm.topology.graph import PathLength, giant_component, path_length, square_clustering, squares
+    from sparserbm.topology.lifetimes import SurvivalCurve, survival_curve
+    from sparserbm.topology.power_laws import LawComparison, PowerLawFit, power_law
+    from sparserbm.topology.random_wirings import AgainstNull, against_null, random_wiring
+
+_LATER = {
+    "distance": ("nnstd", "distances", "TopologyDistance", "LayerDistance"),
+    "graph": ("squares", "square_clustering", "giant_component", "path_length", "PathLength"),
+    "lifetimes": ("survival_curve", "SurvivalCurve"),
+    "power_laws": ("power_law", "PowerLawFit", "LawComparison"),
+    "random_wirings": ("random_wiring", "against_null", "AgainstNull"),
+}
+_WHERE = {name: module for module, names in _LATER.items() for name in names}
 
 __all__ = [
     "fan_out",
@@ -89,3 +101,11 @@ __all__ = [
     "input_mask",
     "holm",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
+    globals()[name] = found
+    return found

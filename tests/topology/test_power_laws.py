@@ -10,7 +10,7 @@ from scipy.special import zeta
 from scipy.stats import binom, chi2, kstest, lognorm, poisson
 
 from sparserbm.topology import degree_laws
-from sparserbm.topology.power_law import LawComparison, PowerLawFit, _p_random, power_law
+from sparserbm.topology.power_laws import LawComparison, PowerLawFit, _p_random, power_law
 
 
 def tailed(n, alpha, d_min, share, seed):
