@@ -1,6 +1,6 @@
 """How probable sparse RBMs find MNIST: dense, fixed and evolving connections, by CD-1, CD-10 and PCD.
 
-    python benchmarks/rbm_likelihood.py --out likelihoods [--only "PCD,near"] [--seeds 3] [--jobs 2]
+    python benchmarks/rbm_likelihood.py --out likelihoods [--only "SET, PCD;long"] [--seeds 3] [--jobs 2]
 
 Grey values are probabilities and drawn afresh at every sight; the 10,000 test samples are drawn once. log Z is
 estimated by annealed importance sampling with 10,000 temperatures and 100 chains, from below and from above (chains
@@ -65,7 +65,7 @@ MEASURED = (10, 20, 30, 50, 75, 100, 125, 150)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", default="likelihoods")
-    parser.add_argument("--only", help="cells whose names contain one of these words, with commas between them")
+    parser.add_argument("--only", help="cells whose names contain one of these texts, with ; between them")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
@@ -78,7 +78,7 @@ def main() -> None:
     if options.time:
         seconds = {name: timed(name) for name in CELLS}
     elif not options.plot_only:
-        words = options.only.split(",") if options.only else [""]
+        words = options.only.split(";") if options.only else [""]
         names = [name for name in CELLS if any(word in name for word in words)]
         seeds = range(options.first_seed, options.first_seed + options.seeds)
         wanted = [(name, seed) for name in names for seed in seeds]
