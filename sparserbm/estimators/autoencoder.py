@@ -40,6 +40,8 @@ class SparseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Spars
     noise : float in [0, 1), or Corruption or text
         Share of the inputs that are set to 0 in a training step, drawn anew for every sample of every step; 0 is a
         plain autoencoder. Other kinds: ``"gaussian(0.2)"`` adds normal noise of this standard deviation.
+    dropout : float or sequence of float, in [0, 1)
+        Share of the hidden units that are silent in a training step, for all hidden layers or for each.
     output : {"identity", "logistic"}
         Units of the output; ``"logistic"`` for features of [0, 1].
     learning_rate_init : float, Schedule or text, optional
@@ -91,6 +93,7 @@ backend, callbacks
         activation: str = "logistic",
         *,
         noise: Any = 0.2,
+        dropout: Any = 0.0,
         output: str = "identity",
         solver: str = "sgd",
         batch_size: int | str = "auto",
@@ -155,6 +158,7 @@ backend, callbacks
             callbacks=callbacks,
         )
         self.noise = noise
+        self.dropout = dropout
         self.output = output
         self.scale = scale
 
@@ -221,7 +225,7 @@ backend, callbacks
         corruption = Masking(float(self.noise)) if number else resolve("corruption", self.noise)
         if number and self.noise == 0:
             corruption = None
-        return Backprop(self.loss, corruption=corruption, reconstruct=True)
+        return Backprop(self.loss, dropout=self.dropout, corruption=corruption, reconstruct=True)
 
     # -- the trained model ---------------------------------------------------------------------------------------
 

@@ -65,6 +65,16 @@ def test_the_default_network_leaves_features_that_never_vary_alone():
     assert not selector.support_[X.std(axis=0) == 0].any()
 
 
+def test_the_default_network_finds_features_that_go_together(data):
+    support = [sr.TopologySelector(n_features_to_select=10, random_state=s).fit(data[0]).support_ for s in range(3)]
+    assert np.mean([chosen[:10].sum() for chosen in support]) >= 7  # by chance 1
+
+
+@pytest.mark.parametrize(("n_samples", "size"), [(10, 1), (400, 20), (2000, 100), (20_000, 100), (60_000, 300)])
+def test_batches_of_the_default_network(n_samples, size):
+    assert sr.TopologySelector()._untrained(n_samples).batch_size == size
+
+
 def test_features_that_go_together_are_found(data):
     """An autoencoder of four units has room for what many features share, and none for the noise of each."""
     network = sr.SparseAutoencoder(
