@@ -145,6 +145,7 @@ def measured(out: Path, name: str, seed: int) -> dict[str, Any]:
         "epochs": recipe.epochs,
         "z": last.get("learning_z"),
         "verdict": last.get("verdict"),
+        "commit": machine()["commit"],
     }
     result.write_text(json.dumps(found, indent=1), encoding="utf-8")
     return found
@@ -203,15 +204,17 @@ def draw(runs: dict[str, Any]) -> None:
                 values = list(run["curve"].values())
                 right.plot(epochs, values, style, marker="s", markersize=3, color=colours["SET near"])
                 text = f"{run['hidden']} hidden,\n{run['connections']:,} connections"
-                right.annotate(
-                    text, (epochs[-1], values[-1]), (0, -8), textcoords="offset points", ha="right", va="top"
-                )
+                below = {"xytext": (0, -8), "ha": "right", "va": "top"}
+                beside = {"xytext": (7, 5), "ha": "left", "va": "center"}
+                where = below if style == "--" else beside
+                right.annotate(text, (epochs[-1], values[-1]), textcoords="offset points", fontsize=8, **where)
         for panel in (left, right):
             panel.axhline(-86.4, color="0.6", linewidth=0.8, zorder=0)
-        right.text(1, -86.2, "dense, CD-25, Salakhutdinov and Murray (2008)", fontsize=7, color="0.4", va="bottom")
+        left.text(-0.3, -86, "dense, CD-25 (Salakhutdinov and Murray 2008)", fontsize=7, color="0.4", va="bottom")
         left.set_xticks(range(len(SAMPLERS)), list(SAMPLERS))
         left.set(ylabel="test log-likelihood, nats a sample", title=f"500 hidden units, {EPOCHS} epochs")
         right.set(xlabel="epoch", title="persistent chains")
+        left.set_ylim(top=-76)
         left.legend(frameon=False, fontsize=8)
         figure.savefig(FIGURE, dpi=150)
 

@@ -331,7 +331,7 @@ def test_plot_of_no_run_and_of_no_figure(run, tmp_path):
 def test_unknown_command_names_the_known_ones(run):
     code, _, err = run("trian")
     assert code == 2
-    assert "unknown command 'trian'; known: train, evaluate, sample, transform, plot, study" in err
+    assert "unknown command 'trian'; known: train, evaluate, sample, transform, info, compare, plot, study" in err
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ RULES = [
     ({"regularization": ["l2(1e-3)", "l3(1e-3)"]}, "unknown penalty 'l3'.*known: elastic_net, l1, l2"),
     ({"regularization": "l2(quadratic(0, 1, 5))"}, "unknown schedule 'quadratic'.*known: constant, cosine, cubic"),
     ({"early_stopping": "patience(3)"}, "unknown early_stopping 'patience'; known: early_stopping"),
-    ({"zone": "disc(3)"}, "unknown zone 'disc'; known: central, deviation, rectangle"),
+    ({"zone": "disc(3)"}, "unknown zone 'disc'; known: central, columns, deviation, information, rectangle"),
     ({"epochs": 0}, "epochs=0 is not possible; use an integer of at least 1"),
     ({"batch_size": 2.5}, "batch_size=2.5 is not possible"),
     ({"snapshot_every": True}, "snapshot_every=True is not possible"),
