@@ -24,7 +24,12 @@ def test_every_example_is_listed():
     assert sorted(PROMISED) == sorted(path.name for path in EXAMPLES.glob("*.py"))
 
 
-@pytest.mark.parametrize("name", sorted(PROMISED))
+LONG = {"03_decay_that_ramps_up.py", "06_a_small_study.py"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in sorted(PROMISED)]
+)
 def test_example(name, tmp_path):
     command = [sys.executable, "-W", "error", str(EXAMPLES / name)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
