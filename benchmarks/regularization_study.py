@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from machine import machine, write
 
 from sparserbm.plotting import plot
 from sparserbm.studies import study
+from sparserbm.topology import turning_point
 
 FIGURE = Path(__file__).parents[1] / "docs" / "images" / "regularization_study.png"
 
@@ -103,6 +105,7 @@ def cell(found: Any, strength: float, epochs: int) -> dict[str, Any]:
     rows = [row for row in found.rows if row["l2"] == strength]
     values = {name: [row[key] for row in rows] for name, key in OURS.items() if all(key in row for row in rows)}
     runs = {run.name: run for run in found.runs}
+    histories = [runs[row["run"]].history for row in rows]
     middle, mlp = {}, rows[0]["model"] == "mlp"
     for epoch in (1, 5, 10, 30, 50, 100, 155, 300, 500, 718):
         found_z = [line["learning_z"] for row in rows for line in runs[row["run"]].metrics if line["epoch"] == epoch]
@@ -118,19 +121,8 @@ def cell(found: Any, strength: float, epochs: int) -> dict[str, Any]:
         "runs": values,
         "verdicts": [row.get("verdict") for row in rows],
         "z_by_epoch": middle,
-        "turns": [turns(runs[row["run"]].metrics) for row in rows],
+        "turns": [asdict(turning_point(history["epoch"], history["learning_z"])) for history in histories],
         "published": dict(zip(NAMES, published)) if (published := PUBLISHED.get((epochs, strength))) and mlp else None,
-    }
-
-
-def turns(metrics: list[dict[str, Any]]) -> dict[str, int | None]:
-    """Epochs at which the verdict turns: the last positive one, the first negative one, and from when on all are."""
-    z = np.array([line["learning_z"] for line in metrics])
-    positive, negative, others = (np.flatnonzero(found) for found in (z > 3, z < -3, z >= -3))
-    return {
-        "last_positive": int(positive[-1]) if len(positive) else None,
-        "first_negative": int(negative[0]) if len(negative) else None,
-        "negative_from": int(others[-1]) + 1 if others[-1] + 1 < len(z) else None,
     }
 
 

@@ -216,9 +216,9 @@ def turning_point(epochs: np.ndarray, z: np.ndarray, *, window: int = 5) -> Turn
     if end == 0 or not len(others):
         return none
     before, after = int(others[-1]), int(others[-1]) + 1
+    # The farthest that the series went to either side, before and after the crossing.
     start, stop = (
-        verdict_of(float(-end * np.max(-end * smooth[:after]))),
-        verdict_of(float(end * np.max(end * smooth[after:]))),
+        verdict_of(sign * np.max(sign * part)) for sign, part in ((-end, smooth[:after]), (end, smooth[after:]))
     )
     if "none" in (start, stop):
         return none

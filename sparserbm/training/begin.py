@@ -13,7 +13,7 @@ from sparserbm.backends import get_backend
 from sparserbm.data import Dataset, fingerprint
 from sparserbm.data.batches import Batches
 from sparserbm.data.sources import as_samples
-from sparserbm.data.weights import weighted
+from sparserbm.data.weights import check_weights, weighted
 from sparserbm.evolution.engine import Evolution
 from sparserbm.models.base import Model
 from sparserbm.models.stack import Stack
@@ -144,7 +144,11 @@ def train(
     check_callbacks(callbacks)
     check_follows(follows, model)
     labels = y  # those that the algorithm does not use may still say what the active zone is
-    X, y, weight = weighted(*check_data(model, rules.algorithm, X, y), sample_weight)
+    X, y = check_data(model, rules.algorithm, X, y)
+    kept = check_weights(sample_weight, len(X))
+    if labels is not None and kept is not None and len(labels) == len(X):
+        labels = np.asarray(labels)[kept > 0]
+    X, y, weight = weighted(X, y, sample_weight)
     validation = validation_data(model, rules.algorithm, validation)
     check_stopping(rules.early_stopping, validation)
     warn_if_dense(model)
@@ -156,8 +160,6 @@ def train(
         "sha256": _checksum(X, y, weight),
         "validation_sha256": None if validation is None else fingerprint(*validation),
     }
-    if labels is not None and sample_weight is not None:
-        labels = np.asarray(labels)[np.asarray(sample_weight) > 0]
     found = active_zone(zone, X, image_shape, labels)
     config = describe_run(name, model, data, found, rules, settings, strict=out is not None)
     writer = RunWriter(config | (notes or {}), out, overwrite)

@@ -180,7 +180,8 @@ class CD(Algorithm):
 
     def activities(self, sizes: Sequence[int]) -> int:
         n_visible, n_hidden = sizes  # means and samples of both phases
-        return (3 + self.persistent) * n_visible + (4 + self.persistent) * n_hidden
+        drawn = self.data == "sample"
+        return (3 + self.persistent + drawn) * n_visible + (4 + self.persistent) * n_hidden
 
     def start(self, model: RBM, X: Samples, batch_size: int, weight: np.ndarray | None = None) -> ContrastiveDivergence:
         # Biases that are there already, e.g. those of a transpose in a stack, stay.
