@@ -35,6 +35,7 @@ from sparserbm.topology import combine, distances, learning_index, matrices, nns
 IMAGES = RESULTS.parents[1] / "docs" / "images"
 SEEDS, NEAR, NEAR_EPOCHS, EPOCHS = 5, 10, 50, 155
 MOMENTS = (0, 80, EPOCHS)
+TITLE_STARTS = "Near starts end as far apart as random nets"
 QUESTIONS = ("seeds", "starts", "degrees", "verdicts")
 
 
@@ -113,10 +114,10 @@ def finished(folder: Path, epochs: int) -> bool:
 
 
 def starts(out: Path, options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
-    folders = [out / f"start-{share}" for share in range(NEAR)]
-    Parallel(n_jobs=options.jobs)(delayed(train_near)(folder, share) for share, folder in enumerate(folders))
-    runs = [load_run(folder) for folder in folders]
-    epochs = [epoch for epoch in sorted(runs[0].snapshots) if runs[0].snapshots[epoch].layers[0].has_pattern]
+    places = [(out / f"start-{share}", share, 0) for share in range(NEAR)] + [(out / "start-0-other-draws", 0, 1)]
+    Parallel(n_jobs=options.jobs)(delayed(train_near)(*place) for place in places)
+    runs = [load_run(folder) for folder, *_ in places]
+    epochs = sorted(runs[0].snapshots)
     first = [layers_of(runs[0].snapshots[epoch]) for epoch in epochs]
     # From the net with share 0; names of neurons are common at the start, so that both ways to count are shown.
     matched = [
@@ -130,17 +131,20 @@ def starts(out: Path, options: argparse.Namespace) -> tuple[dict[str, Any], list
     null = nnstd(first[-1], layers_of(runs[1].snapshots[epochs[-1]])).null
     answer = {
         "epochs": epochs,
-        "distance": matched,
-        "same_names": unmatched,
+        "share": list(range(1, NEAR)),
+        "distance": matched[:-1],
+        "same_names": unmatched[:-1],
+        "same_start_other_draws": {"distance": matched[-1], "same_names": unmatched[-1]},
         "null": null,
         "accuracy": [run.metrics[-1]["validation_accuracy"] for run in runs],
     }
     draw_starts(answer)
-    shown = [place for place, epoch in enumerate(epochs) if epoch in (0, 10, 20, 30, 40, NEAR_EPOCHS)]
+    shown = [place for place, epoch in enumerate(epochs) if epoch in (0, 1, 2, 5, 10, 20, NEAR_EPOCHS)]
     lines = [f"| share changed | {' | '.join(f'epoch {epochs[place]}' for place in shown)} |"]
     lines.append("|" + "---|" * (len(shown) + 1))
-    for share, row in enumerate(matched, start=1):
-        lines.append(f"| {share} % | {' | '.join(f'{row[place]:.3f}' for place in shown)} |")
+    names = [*(f"{share} %" for share in answer["share"]), "none, other draws"]
+    for name, row in zip(names, matched):
+        lines.append(f"| {name} | {' | '.join(f'{row[place]:.3f}' for place in shown)} |")
     return answer, [*lines, "", f"random nets: {null:.3f}; accuracy {spread(answer['accuracy'], '.2%')}"]
 
 
@@ -156,22 +160,22 @@ def same_names(first: list[Any], second: list[Any]) -> float:
     return float(np.mean(found))
 
 
-def train_near(folder: Path, share: int) -> None:
-    """The same seed, and so the same first weights, mini-batches and draws; only `share` % of the places differ."""
+def train_near(folder: Path, share: int, seed: int) -> None:
+    """The same first weights, but for `share` % of the places; by the seed also the same mini-batches and draws."""
     if finished(folder, NEAR_EPOCHS):
         return
-    print(f"start {share} %", file=sys.stderr, flush=True)
+    print(f"start {share} %, draws of seed {seed}", file=sys.stderr, flush=True)
     recipe = dataclasses.replace(STUDY_MLP, data="mnist", seed=0, threads=1, l2=1e-3, epochs=NEAR_EPOCHS)
     data = recipe.load_data()
     model = recipe.build(data)
     wirings = tuple(sr.FromScipy(moved(layer.to_scipy(), share / 100)) for layer in model.connections)
-    near = sr.MLP(*model.units, wiring=wirings, seed=0, backend=model.backend)
+    near = sr.MLP(*model.units, wiring=wirings, seed=seed, backend=model.backend)
     for slots, others in zip(near.biases, model.biases):
         slots["bias"] = others["bias"].copy()
     sr.train(
         near,
         data,
-        recipe.algorithm,
+        sr.Backprop(),
         epochs=NEAR_EPOCHS,
         batch_size=recipe.batch_size,
         optimizer=recipe.optimizer,
@@ -180,7 +184,7 @@ def train_near(folder: Path, share: int) -> None:
         out=folder,
         overwrite=folder.exists(),
         name=f"{share} % changed",
-        snapshot_every=5,
+        snapshot_every=1,
     )
 
 
@@ -199,19 +203,25 @@ def moved(matrix: sparse.csr_matrix, share: float) -> sparse.csr_matrix:
 
 def draw_starts(answer: dict[str, Any]) -> None:
     shades = np.linspace(0.15, 0.85, len(answer["distance"]))
+    control = answer["same_start_other_draws"]
     with rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(6.5, 3.4), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
         for panel, key, title in ((left, "distance", "neurons matched (NNSTD)"), (right, "same_names", "names kept")):
-            for share, (row, shade) in enumerate(zip(answer[key], shades), start=1):
+            panel.plot(answer["epochs"], control[key], color="#d55e00", lw=1.5, ls=":", zorder=3)
+            for row, shade in zip(answer[key], shades):
                 colour = (0.1, 0.25 + 0.5 * shade, 0.65 - 0.3 * shade)
                 panel.plot(answer["epochs"], row, color=colour, lw=1.2)
-                if share in (1, 9):
-                    panel.annotate(f"{share} %", (answer["epochs"][0], row[0]), (3, 2), textcoords="offset points")
             panel.axhline(answer["null"], color="0.5", lw=0.8, ls="--")
-            panel.set(xlabel="epoch", title=title, ylim=(0, 1))
+            panel.set(xlabel="epoch", title=title, ylim=(0, 1), xscale="symlog", xlim=(0, NEAR_EPOCHS))
+            panel.set_xticks((0, 1, 2, 5, 10, 20, 50), map(str, (0, 1, 2, 5, 10, 20, 50)))
+        right.annotate("9 % of the places changed", (0, answer["same_names"][-1][0]), (0.12, 0.17), va="center")
+        right.annotate("1 %", (0, answer["same_names"][0][0]), (0.12, 0.03), va="center")
+        right.plot([], [], color="#d55e00", lw=1.5, ls=":", label="none changed, other draws")
+        right.plot([], [], color="0.5", lw=0.8, ls="--", label="random nets")
+        right.legend(loc="lower right", bbox_to_anchor=(1, 0.2), frameon=False, fontsize=8)
         left.set_ylabel("distance from the unchanged net")
-        left.text(0, answer["null"], "random nets", color="0.4", va="bottom", fontsize=8)
+        figure.suptitle(TITLE_STARTS, fontsize=10)
         figure.savefig(IMAGES / "topologies_starts.png", dpi=150)
 
 

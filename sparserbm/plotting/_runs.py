@@ -165,6 +165,24 @@ def image_shape(run: Run, figure: str, given: Sequence[int] | None = None) -> tu
     return int(shape[0]), int(shape[1])
 
 
+def zone_of(run: Run, figure: str, given: np.ndarray | None = None) -> np.ndarray:
+    """The mask of the active zone: (n_inputs,) bool.
+
+    Raises
+    ------
+    ValueError
+        If neither the run nor `given` states it.
+    """
+    mask = run.zone_mask if given is None else np.asarray(given, dtype=bool)
+    if mask is None:
+        n_inputs = run.snapshots[epochs_of(run)[0]].layers[0].degree_pre.size
+        raise ValueError(
+            f"{figure} compares the active zone with the other inputs, but run {run.name} has no zone; pass zone=, "
+            f"a mask of its {n_inputs} inputs, e.g. sr.topology.central_square((28, 28), 20)"
+        )
+    return mask
+
+
 def last_value(run: Run, *keys: str) -> float:
     """The newest measured value of the first of these metrics that the run has; NaN if it has none."""
     for key in keys:

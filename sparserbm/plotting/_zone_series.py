@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparserbm.plotting._runs import epochs_of, spread
+from sparserbm.plotting._runs import epochs_of, spread, zone_of
 from sparserbm.runs import Run
 from sparserbm.topology import LearningIndex, learning_index
 
@@ -56,13 +56,8 @@ def zone_series(run: Run, figure: str, zone: np.ndarray | None = None) -> ZoneSe
 
 def index_at(run: Run, epoch: int, figure: str, zone: np.ndarray | None = None) -> LearningIndex:
     """The learning index of the first layer after `epoch` epochs."""
-    mask = run.zone_mask if zone is None else np.asarray(zone, dtype=bool)
     layer = run.snapshots[epoch].layers[0]
-    if mask is None:
-        raise ValueError(
-            f"{figure} compares the active zone with the other inputs, but run {run.name} has no zone; pass zone=, "
-            f"a mask of its {layer.degree_pre.size} inputs, e.g. sr.topology.central_square((28, 28), 20)"
-        )
+    mask = zone_of(run, figure, zone)
     return learning_index(layer.degree_pre, mask, layer.degree_pre.size * layer.degree_post.size)
 
 

@@ -11,6 +11,7 @@ from sparserbm.plotting import (
     comparison,
     concentric_trend,
     connection_map,
+    density_by_distance,
     learning_curves,
     receptive_fields,
     study_summary,
@@ -24,7 +25,8 @@ from sparserbm.runs import LayerSnapshot, Run, Snapshot, load_run
 from sparserbm.topology import central_square, learning_index, nnstd
 
 ALL = [
-    *("age-pyramid", "comparison", "concentric-trend", "connection-map", "degree-distribution", "learning-curves"),
+    *("age-pyramid", "comparison", "concentric-trend", "connection-map", "degree-distribution"),
+    *("density-by-distance", "learning-curves"),
     *("receptive-fields", "study-summary", "survival", "topology-distance", "zone-density"),
 ]
 ONE = [name for name in ALL if name not in ("comparison", "survival")]  # figures of a single run, nothing born in it
@@ -143,7 +145,7 @@ def test_images_need_a_shape(run_maker):
 def test_concentric_trend_over_time(mlp):
     table = concentric_trend.load([mlp], n_epochs=2)
     assert table.labels == ("epoch 0", "epoch 10")
-    assert table.sides.tolist() == list(range(2, 29, 2))
+    assert table.places.tolist() == list(range(2, 29, 2))
     assert table.curves[:, -1] == pytest.approx(5000 / 784)
     zone = mlp.zone_mask
     for curve, epoch in zip(table.curves, (0, 10)):
@@ -163,6 +165,41 @@ def test_concentric_trend_averages_the_seeds_of_a_group(study_runs):
     means = table.means()
     assert list(means) == [f"{model}, L2 {l2}, mean of 2" for model in ("MLP", "RBM") for l2 in ("0", "0.01")]
     assert means["MLP, L2 0.01, mean of 2"] == pytest.approx(table.curves[2:4].mean(axis=0))
+
+
+def test_seeds_are_a_band_around_their_mean(study_runs):
+    table = concentric_trend.load(study_runs)
+    axes = plotting.plot("concentric-trend", study_runs).axes[0]
+    (first, *others) = axes.collections
+    assert len(others) == 3
+    members = table.curves[table.members("MLP, L2 0"), 2:]  # without the noisy squares
+    band = first.get_paths()[0].vertices
+    assert band[:, 1].max() == pytest.approx(members.max())
+    assert band[:, 1].min() == pytest.approx(members.min())
+
+
+def test_density_by_distance_is_that_of_the_rings(mlp):
+    table = density_by_distance.load([mlp], n_epochs=2)
+    assert table.places.tolist() == [place + 0.5 for place in range(-10, 6)]
+    image = mlp.snapshots[10].layers[0].degree_pre.reshape(28, 28)
+    assert table.curves[1, 0] == pytest.approx(image[13:15, 13:15].mean())
+    assert table.errors[1, 0] == pytest.approx(image[13:15, 13:15].std(ddof=1) / 2)
+    ring = np.concatenate([image[4, 4:24], image[23, 4:24], image[5:23, 4], image[5:23, 23]])
+    assert table.curves[1, 9] == pytest.approx(ring.mean())
+    found = title(plotting.plot("density-by-distance", mlp))
+    assert f"{table.curves[1, 9]:.1f} connections per input in the last pixel inside" in found
+    assert f"{table.curves[1, 10]:.1f} in the first outside (epoch 10)" in found
+
+
+def test_density_by_distance_needs_zones_of_one_depth(mlp, run_maker):
+    with pytest.raises(ValueError, match="has no zone; pass zone="):
+        plotting.plot("density-by-distance", run_maker(zone=False, n_epochs=1))
+    zone = central_square((28, 28), 10)
+    plotting.plot("density-by-distance", run_maker(zone=False, n_epochs=1), zone=zone)
+    other = run_maker(n_epochs=1)
+    other.config["zone"]["inputs"] = np.flatnonzero(zone).tolist()
+    with pytest.raises(ValueError, match="whose active zones have the same depth"):
+        plotting.plot("density-by-distance", [mlp, other])
 
 
 def test_zone_density_measures_every_snapshot(mlp):
