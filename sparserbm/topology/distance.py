@@ -6,7 +6,7 @@ sparse neural networks". Differences: layers of different width, and a null valu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ from sparserbm.topology.matrices import layers_of
 
 DENSE_ASSIGNMENT = 512  # units; from there on the sparse matching is the faster one
 NULLS = 3  # pairs of random nets
+
+# Costs and partners of the neurons of the first of two layers whose inputs have common names.
+Pairing = Callable[[sparse.csr_matrix, sparse.csr_matrix], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,9 @@ class TopologyDistance(float):
         return f"TopologyDistance({float(self):.4f}{null}{left_out})"
 
 
-def nnstd(first: Any, second: Any, *, null: int = NULLS, seed: int = 0, rows: str = "post") -> TopologyDistance:
+def nnstd(
+    first: Any, second: Any, *, match: bool = True, null: int = NULLS, seed: int = 0, rows: str = "post"
+) -> TopologyDistance:
     """Neural network sparse topology distance: 0 for one wiring under other names of neurons, 1 if nothing is shared.
 
     Parameters
@@ -83,6 +88,9 @@ def nnstd(first: Any, second: Any, *, null: int = NULLS, seed: int = 0, rows: st
         A fitted estimator, a model, a scipy.sparse matrix (one layer), a path to an .npz file of
         `scipy.sparse.save_npz`, a tuple ``(pre, indptr, n_pre)``, or a sequence of layers in these forms, the one at
         the input first. Explicit zeros are connections; biases take no part.
+    match : bool
+        Whether neurons may be renamed. False: neurons of one place are partners, as for two moments of one network or
+        two networks of one origin. That sees smaller overlaps, as no pairs are found that are alike by chance.
     null : int
         Pairs of random wirings with the same units and connections whose mean distance is the `null`; 0: none.
     seed : int
@@ -115,6 +123,7 @@ def nnstd(first: Any, second: Any, *, null: int = NULLS, seed: int = 0, rows: st
     """
     nets = [layers_of(net, rows) for net in (first, second)]
     _check(*nets)
+    pair = _matched if match else _in_place
     generator = np.random.default_rng(seed)
     names: tuple[np.ndarray, np.ndarray] | None = None
     layers, excluded = {}, []
@@ -123,12 +132,12 @@ def nnstd(first: Any, second: Any, *, null: int = NULLS, seed: int = 0, rows: st
             excluded.append(f"layer {number} (full)")
             names = None
             continue
-        costs, match = _matched(*_common(a, b, names))
-        names = _names(match, b.shape[0])
+        costs, partners = pair(*_common(a, b, names))
+        names = _names(partners, b.shape[0])
         layers[number] = LayerDistance(
             _mean_cost(costs, a.shape[0], b.shape[0]),
-            _null(a, b, null, generator) if null else None,
-            match,
+            _null(a, b, pair, null, generator) if null else None,
+            partners,
             costs,
         )
     if not layers:
@@ -137,7 +146,7 @@ def nnstd(first: Any, second: Any, *, null: int = NULLS, seed: int = 0, rows: st
 
 
 def distances(
-    nets: Sequence[Any], *, null: int = NULLS, seed: int = 0, rows: str = "post"
+    nets: Sequence[Any], *, match: bool = True, null: int = NULLS, seed: int = 0, rows: str = "post"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distances between all pairs of networks, and their nulls.
 
@@ -145,7 +154,7 @@ def distances(
     ----------
     nets : sequence of networks
         As in `nnstd`; the pair (i, j) with i < j gives both entries.
-    null, seed, rows
+    match, null, seed, rows
         As in `nnstd`. Pairs with the same numbers of units and connections share one null.
 
     Returns
@@ -159,7 +168,7 @@ def distances(
     for i in range(len(nets)):
         for j in range(i + 1, len(nets)):
             sizes = tuple(sorted(tuple((*layer.shape, layer.nnz) for layer in net) for net in (layers[i], layers[j])))
-            pair = nnstd(layers[i], layers[j], null=0 if sizes in known else null, seed=seed)
+            pair = nnstd(layers[i], layers[j], match=match, null=0 if sizes in known else null, seed=seed)
             known.setdefault(sizes, pair.null)
             found[i, j] = found[j, i] = pair
             value = known[sizes]
@@ -229,6 +238,17 @@ def _matched(a: sparse.csr_matrix, b: sparse.csr_matrix) -> tuple[np.ndarray, np
     return costs, match
 
 
+def _in_place(a: sparse.csr_matrix, b: sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
+    """The same with neurons of one place for partners."""
+    n = min(a.shape[0], b.shape[0])
+    partners = np.where(np.arange(a.shape[0]) < n, np.arange(a.shape[0]), -1)
+    shared = np.asarray(a[:n].multiply(b[:n]).sum(axis=1)).ravel()
+    either = np.diff(a.indptr)[:n] + np.diff(b.indptr)[:n] - shared
+    costs = np.ones(a.shape[0])
+    costs[:n] = np.where(either > 0, 1.0 - shared / np.maximum(either, 1), 0.0)
+    return costs, partners
+
+
 def _by_dense(shared: sparse.coo_matrix, cost: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     table = np.ones(shared.shape)
     table[shared.row, shared.col] = cost
@@ -263,11 +283,13 @@ def _mean_cost(costs: np.ndarray, n: int, m: int) -> float:
     return float((costs.sum() + max(m - n, 0)) / max(n, m))
 
 
-def _null(a: sparse.csr_matrix, b: sparse.csr_matrix, draws: int, generator: np.random.Generator) -> float:
+def _null(
+    a: sparse.csr_matrix, b: sparse.csr_matrix, pair: Pairing, draws: int, generator: np.random.Generator
+) -> float:
     """Mean distance of pairs of random wirings with the units and connections of `a` and `b`."""
     found = []
     for _ in range(draws):
-        costs, _ = _matched(_random(a, generator), _random(b, generator))
+        costs, _ = pair(_random(a, generator), _random(b, generator))
         found.append(_mean_cost(costs, a.shape[0], b.shape[0]))
     return float(np.mean(found))
 

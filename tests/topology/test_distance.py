@@ -173,6 +173,33 @@ def test_explicit_zeros_and_repeated_entries():
     assert nnstd(with_zero, repeated, null=0) == 0
 
 
+def test_neurons_of_one_place_are_partners_where_names_are_kept():
+    first, second = wiring(40, 30, 0.1, 1), wiring(40, 30, 0.1, 2)
+    found = nnstd(first, second, match=False)
+    by_hand = [cost_of(a, b) for a, b in zip(*(net.toarray().astype(bool) for net in (first, second)))]
+    assert_allclose(found, np.mean(by_hand))
+    assert_allclose(found.layers[0].cost, by_hand)
+    assert_array_equal(found.layers[0].match, np.arange(40))
+    assert abs(found - found.null) < 0.05
+    assert nnstd(first, second, null=0) < found
+    order = np.roll(np.arange(40), 1)
+    assert nnstd(first, renamed(first, order), match=False) > 0.8
+    assert distances([first, second], match=False)[0][0, 1] == found
+
+
+def test_kept_names_of_layers_that_grew():
+    first, longer = [wiring(3, 5, 0.6, 1), wiring(2, 3, 0.6, 2)], wiring(5, 5, 0.6, 3)
+    lower = sparse.vstack([first[0], longer[3:]]).tocsr()
+    upper = sparse.hstack([first[1], sparse.csr_matrix(np.ones((2, 2)))]).tocsr()
+    found = nnstd(first, [lower, upper], match=False, null=0)
+    assert_allclose(found.layers[0].distance, 2 / 5)  # two neurons without a partner
+    degrees = np.diff(first[1].indptr)
+    assert_allclose(found.layers[1].cost, 2 / (degrees + 2))
+    back = nnstd([lower, upper], first, match=False, null=0)
+    assert_allclose(back, found)
+    assert back.layers[0].match.tolist() == [0, 1, 2, -1, -1]
+
+
 def test_all_pairs_at_once():
     nets = [wiring(20, 30, 0.2, 1), wiring(20, 30, 0.2, 2), wiring(25, 30, 0.2, 3)]
     found, null = distances(nets)
