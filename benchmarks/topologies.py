@@ -197,7 +197,7 @@ def train_near(folder: Path, share: int, seed: int) -> None:
         evolution="set(zeta=0.3, allow_return=False, birth=same(he_dense))",
         out=folder,
         overwrite=folder.exists(),
-        name=f"{share} % changed",
+        name=f"{share} % changed" + (f", draws of seed {seed}" if seed else ""),
         snapshot_every=1,
     )
 

@@ -28,6 +28,7 @@ def info(path: str) -> None:
 
 def _of_folder(folder: Path) -> list[tuple[str, str]]:
     from sparserbm.runs import load_run, read_config
+    from sparserbm.topology import WiringHistory
 
     config = read_config(folder)
     if config["model"]["kind"] == "stack":
@@ -55,6 +56,8 @@ def _of_folder(folder: Path) -> list[tuple[str, str]]:
         lines += _figure_lines(run.metrics[-1])
     files = sorted(file.name for file in folder.iterdir() if file.is_file())
     whole = sum(run.snapshots[epoch].layers[0].has_pattern for epoch in run.snapshots)
+    if whole > 1:
+        lines.append(("places tried", _tried(WiringHistory.of_run(run))))
     lines.append(("files", f"{', '.join(files)}; {len(run.snapshots)} snapshots, {whole} of them with all connections"))
     lines.append(("made by", ", ".join(f"{name} {number}" for name, number in config["versions"].items())))
     return lines
@@ -104,6 +107,16 @@ def _figure_lines(last: dict[str, Any]) -> list[tuple[str, str]]:
         )
         lines.append(("learning", text))
     return lines
+
+
+def _tried(history: Any) -> str:
+    """In-time over-parameterisation, with its upper bound where snapshots may have missed connections."""
+    from sparserbm.topology import explored
+
+    found = explored(history)
+    seen, most = found.share[-1], None if found.at_most is None else found.at_most[-1]
+    bound = f", at most {most:.1%} with those that no snapshot saw" if most is not None and most > seen else ""
+    return f"{seen:.1%} of layer 0 seen in {len(found.epochs)} snapshots, {found.share[0]:.1%} in the first{bound}"
 
 
 def _text(value: Any) -> str:

@@ -252,6 +252,11 @@ class FromScipy(Wiring):
 
     matrix: Any
 
+    def __repr__(self) -> str:
+        """In one line, as configs keep it: SciPy writes a matrix in two."""
+        entries = f"{self.matrix.nnz:,} entries" if hasattr(self.matrix, "nnz") else str(self.matrix)
+        return f"FromScipy({entries})"
+
     def _csr(self) -> Any:
         from scipy import sparse
 

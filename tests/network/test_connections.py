@@ -1,5 +1,7 @@
 """Connections and their slots, under random rewirings, against a dictionary from place to values."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -210,6 +212,7 @@ def test_a_scipy_matrix_in_any_order_and_format(tmp_path):
         wiring = FromScipy(given_matrix)
         assert wiring.pattern(3, 2, np.random.default_rng(0)).keys.tolist() == [0, 2, 4]
         assert wiring.weights().tolist() == [1.0, 3.0, 0.0]
+        assert repr(wiring) == f"FromScipy({given_matrix if isinstance(given_matrix, Path) else '3 entries'})"
     with pytest.raises(ValueError, match=r"the matrix has shape \(2, 3\), the layer needs .* = \(3, 2\)"):
         FromScipy(matrix).pattern(2, 3, np.random.default_rng(0))
 
