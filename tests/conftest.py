@@ -67,7 +67,8 @@ def pytest_collection_modifyitems(config, items):
         name = getattr(item, "callspec", None) and item.callspec.params.get("backend")
         if config.on_gpu and (name == "cupy" or item.get_closest_marker("gpu_too")):
             item.add_marker("gpu")
-        if item.get_closest_marker("draws") and name == "cupy" and not config.on_gpu:
+        # One backend draws by default: all draw the same numbers, which tests of their own compare bit by bit.
+        if item.get_closest_marker("draws") and name in ("cupy", "reference")[: 1 + HAS_NUMBA] and not config.on_gpu:
             item.add_marker("slow")
         if item.get_closest_marker("gpu") and lacking["cupy"]:
             name = "cupy"

@@ -24,7 +24,7 @@ def test_every_example_is_listed():
     assert sorted(PROMISED) == sorted(path.name for path in EXAMPLES.glob("*.py"))
 
 
-LONG = {"03_decay_that_ramps_up.py", "06_a_small_study.py"}
+LONG = {"03_decay_that_ramps_up.py", "04_a_drop_rule_of_your_own.py", "06_a_small_study.py", "07_stack.py"}
 
 
 @pytest.mark.parametrize(

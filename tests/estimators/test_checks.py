@@ -27,7 +27,7 @@ def _estimators():
     # The checks feed values far outside [0, 1], where an RBM of Bernoulli units has to refuse: hence scale=True.
     for backend in ("auto", "reference"):
         yield sr.SparseRBM(n_components=8, n_iter=2, scale=True, backend=backend)
-    yield sr.SparseRBMClassifier(60, scale=True)
+    yield sr.SparseRBMClassifier(60, n_iter=15, scale=True)
     yield sr.SparseMLPClassifier(**MLP)
     yield sr.SparseMLPRegressor(**MLP)
     yield sr.SparseAutoencoder(5, max_iter=3)

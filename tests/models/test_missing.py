@@ -136,6 +136,7 @@ def test_clamps_that_are_not_possible(clamp, said):
         tiny_rbm("reference", 4, 3).sample(2, sweeps=1, clamp=clamp)
 
 
+@pytest.mark.draws
 @pytest.mark.parametrize(
     "pair", ["bernoulli, bernoulli", "gaussian, bernoulli", "mixed, bernoulli", "mixed with reals"]
 )

@@ -257,6 +257,7 @@ def test_where_nothing_can_change():
     assert float(PathLength(2.5, 0, 1, 1)) == 2.5
 
 
+@pytest.mark.slow
 def test_p_values_of_random_wirings_are_uniform():
     """Also after one round only: the network and its null are exchangeable."""
     p = [against_null(squares, wiring(12, 15, 0.3, seed), n_wirings=9, rounds=1, seed=seed).p for seed in range(150)]

@@ -93,6 +93,7 @@ def test_draws_follow_the_law():
         assert abs((found >= k).mean() - share) < 4 * math.sqrt(share / 200_000)
 
 
+@pytest.mark.slow
 def test_standard_errors_are_the_scatter():
     found = [power_law(np.random.default_rng(seed).zipf(2.5, 400), bootstrap=0) for seed in range(40)]
     at_one = [each for each in found if each.d_min == 1]

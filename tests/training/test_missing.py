@@ -83,6 +83,7 @@ RULES = [
 ]
 
 
+@pytest.mark.draws
 @pytest.mark.parametrize("rule", RULES, ids=["cd", "persistent", "centred", "set"])
 def test_training_on_gaps_learns_what_is_known(backend, rule):
     data, whole = with_gaps(stripes(120, side=3)), stripes(60, seed=1, side=3)
