@@ -26,7 +26,7 @@ from sparserbm.topology import central_square, learning_index, nnstd
 
 ALL = [
     *("age-pyramid", "comparison", "concentric-trend", "connection-map", "degree-distribution"),
-    *("density-by-distance", "learning-curves"),
+    *("density-by-distance", "explored", "learning-curves"),
     *("receptive-fields", "study-summary", "survival", "topology-distance", "zone-density"),
 ]
 ONE = [name for name in ALL if name not in ("comparison", "survival")]  # figures of a single run, nothing born in it
@@ -189,6 +189,18 @@ def test_density_by_distance_is_that_of_the_rings(mlp):
     found = title(plotting.plot("density-by-distance", mlp))
     assert f"{table.curves[1, 9]:.1f} connections per input in the last pixel inside" in found
     assert f"{table.curves[1, 10]:.1f} in the first outside (epoch 10)" in found
+
+
+def test_explored_counts_the_places_of_all_snapshots(mlp):
+    first, last = (set(zip(layer.pre, np.repeat(range(64), layer.degree_post))) for layer in whole_layers(mlp))
+    figure = plotting.plot("explored", mlp)
+    share = 100 * len(first | last) / (784 * 64)
+    assert figure.axes[0].lines[0].get_ydata().tolist() == pytest.approx([100 * 5000 / (784 * 64), share])
+    assert f"At least {share:.0f}% of the places had a connection by epoch 10, 10.0% in the first" in title(figure)
+
+
+def whole_layers(run):
+    return [snapshot.layers[0] for _, snapshot in sorted(run.snapshots.items()) if snapshot.layers[0].has_pattern]
 
 
 def test_density_by_distance_needs_zones_of_one_depth(mlp, run_maker):
