@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -71,7 +72,7 @@ def seeds(out: Path, options: argparse.Namespace) -> tuple[dict[str, Any], list[
                 layer.distance
                 for layer in nnstd(*(layers_of(run.snapshots[epoch]) for run in pair), null=0).layers.values()
             ]
-            for pair in zip(runs, runs[1:])
+            for pair in itertools.combinations(runs, 2)
         ]
         metrics = [run.metrics[epoch] for run in runs]
         answer["moments"].append(
@@ -119,18 +120,20 @@ def starts(out: Path, options: argparse.Namespace) -> tuple[dict[str, Any], list
     runs = [load_run(folder) for folder, *_ in places]
     epochs = sorted(runs[0].snapshots)
     first = [layers_of(runs[0].snapshots[epoch]) for epoch in epochs]
-    # From the net with share 0; names of neurons are common at the start, so that both ways to count are shown.
-    matched = [
-        [float(nnstd(first[place], layers_of(run.snapshots[epoch]), null=0)) for place, epoch in enumerate(epochs)]
-        for run in runs[1:]
-    ]
-    unmatched = [
-        [same_names(first[place], layers_of(run.snapshots[epoch])) for place, epoch in enumerate(epochs)]
-        for run in runs[1:]
-    ]
+    # From the net with share 0; neurons have a common origin, so that both ways to count are shown.
+    matched, unmatched = (
+        [
+            [
+                float(nnstd(first[place], layers_of(run.snapshots[epoch]), match=match, null=0))
+                for place, epoch in enumerate(epochs)
+            ]
+            for run in runs[1:]
+        ]
+        for match in (True, False)
+    )
     last = [layers_of(run.snapshots[epochs[-1]]) for run in runs[1:]]
     null = nnstd(first[-1], last[0]).null
-    shuffled = [same_names(first[-1], renamed(each, seed)) for seed, each in enumerate(last)]
+    shuffled = [float(nnstd(first[-1], renamed(each, seed), match=False, null=0)) for seed, each in enumerate(last)]
     answer = {
         "epochs": epochs,
         "share": list(range(1, NEAR)),
@@ -160,18 +163,6 @@ def renamed(net: list[Any], seed: int) -> list[sparse.csr_matrix]:
         names = generator.permutation(layer.shape[0]) if number + 1 < len(layers) else np.arange(layer.shape[0])
         found.append(layer[names][:, inputs].tocsr())
     return found
-
-
-def same_names(first: list[Any], second: list[Any]) -> float:
-    """The distance if no neuron is renamed: mean over layers and neurons of what two nets do not share."""
-    found = []
-    for a, b in zip(*map(matrices.layers_of, (first, second))):
-        if a.nnz == a.shape[0] * a.shape[1]:
-            continue
-        shared = np.asarray(a.multiply(b).sum(axis=1)).ravel()
-        either = np.diff(a.indptr) + np.diff(b.indptr) - shared
-        found.append(np.mean(np.where(either > 0, 1 - shared / np.maximum(either, 1), 0.0)))
-    return float(np.mean(found))
 
 
 def train_near(folder: Path, share: int, seed: int) -> None:
@@ -256,7 +247,8 @@ def degrees(out: Path, options: argparse.Namespace) -> tuple[dict[str, Any], lis
         for side in ("pre", "post"):
             for epoch in (0, max(runs[0].snapshots)):
                 shown = [getattr(run.snapshots[epoch].layers[0], f"degree_{side}") for run in runs]
-                others = len(runs[0].snapshots[epoch].layers[0].degree_post if side == "pre" else shown[0])
+                other = {"pre": "post", "post": "pre"}[side]
+                others = len(getattr(runs[0].snapshots[epoch].layers[0], f"degree_{other}"))
                 fits = [power_law(each, n_other=others, bootstrap=500) for each in shown]
                 row = {
                     "largest": [int(each.max()) for each in shown],

@@ -19,6 +19,7 @@ WORDS = {
     "power law": "a power law",
     "lognormal": "lognormal",
     "binomial": "binomial, as at random",
+    "light tail": "a light tail",
     "undecided": "no law",
 }
 

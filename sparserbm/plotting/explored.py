@@ -12,7 +12,7 @@ from sparserbm.plotting._runs import group_labels
 from sparserbm.runs import Run
 from sparserbm.topology import Explored, WiringHistory, explored
 
-SEEN, MOST = "seen in snapshots", "at most: every newborn at a place of its own"
+SEEN, MOST = "seen in snapshots", "at most: whoever no snapshot saw at a place of its own"
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,17 @@ def draw(figure: Figure | SubFigure, table: list[Tried]) -> None:
     if len(table) == 1:
         found, colour = table[0].explored, colours[table[0].group]
         handles = [Line2D([], [], color=colour, label=SEEN)]
-        if found.at_most is not None:
+        if found.at_most is not None and not _exact(found):
             handles += axes.plot(found.epochs, 100 * found.at_most, color=colour, lw=1.2, ls=":", label=MOST)
     axes.set_ylabel("places that had a connection (%)")
     axes.set_ylim(0)
     _style.epoch_axis(axes)
     _style.legend_below(figure, handles)
     _style.set_title(figure, _finding(table))
+
+
+def _exact(found: Explored) -> bool:
+    return found.at_most is not None and bool(found.at_most[-1] == found.share[-1])
 
 
 def _groups(table: list[Tried]) -> list[str]:
@@ -66,5 +70,6 @@ def _finding(table: list[Tried]) -> str:
     seen = [one.explored.share[-1] for one in table]
     share = f"{seen[0]:.0%}" if len(table) == 1 else f"{min(seen):.0%} to {max(seen):.0%}"
     epoch = max(one.explored.epochs[-1] for one in table)
-    at_first = f"{min(one.explored.share[0] for one in table):.1%}"
-    return f"At least {share} of the places had a connection by epoch {epoch}, {at_first} in the first wiring"
+    at_first = f"{min(one.explored.share[0] for one in table):.1%} at first"
+    bound = "" if all(_exact(one.explored) for one in table) else "At least "
+    return f"{bound}{share} of the places had a connection by epoch {epoch}, {at_first}"

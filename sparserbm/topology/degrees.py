@@ -26,14 +26,20 @@ def fan_out(pre: np.ndarray, n_pre: int) -> np.ndarray:
     ValueError
         If a connection names a unit that does not exist.
     """
-    pre = np.asarray(pre, dtype=np.int64)
-    if pre.size and (pre.min() < 0 or pre.max() >= n_pre):
-        raise ValueError(
-            f"connections name the units {pre.min()} to {pre.max()}, but n_pre={n_pre}; "
-            f"give n_pre={pre.max() + 1} or more and no negative unit"
-        )
     # Not np.unique: it leaves out the units that lost their last connection.
-    return np.bincount(pre, minlength=n_pre)
+    return np.bincount(_checked(pre, n_pre), minlength=n_pre)
+
+
+def _checked(pre: np.ndarray, n_pre: int) -> np.ndarray:
+    given = np.asarray(pre)
+    if given.size and given.dtype.kind not in "iu":
+        raise ValueError(f"pre names units by whole numbers, not {given.dtype}")
+    if given.size and (given.min() < 0 or given.max() >= n_pre):
+        raise ValueError(
+            f"connections name the units {given.min()} to {given.max()}, but n_pre={n_pre}; "
+            f"give n_pre={given.max() + 1} or more and no negative unit"
+        )
+    return given.astype(np.int64)
 
 
 def strength(pre: np.ndarray, weight: np.ndarray, n_pre: int) -> np.ndarray:
@@ -50,8 +56,13 @@ def strength(pre: np.ndarray, weight: np.ndarray, n_pre: int) -> np.ndarray:
     Returns
     -------
     (n_pre,) float64
+
+    Raises
+    ------
+    ValueError
+        If a connection names a unit that does not exist.
     """
-    return np.bincount(np.asarray(pre, dtype=np.int64), np.abs(np.asarray(weight, dtype=float)), minlength=n_pre)
+    return np.bincount(_checked(pre, n_pre), np.abs(np.asarray(weight, dtype=float)), minlength=n_pre)
 
 
 def survival(pre: np.ndarray, age: np.ndarray, n_pre: int) -> np.ndarray:
@@ -67,14 +78,29 @@ def survival(pre: np.ndarray, age: np.ndarray, n_pre: int) -> np.ndarray:
     Returns
     -------
     (n_pre,) float64, in steps
+
+    Raises
+    ------
+    ValueError
+        If a connection names a unit that does not exist.
     """
-    pre = np.asarray(pre, dtype=np.int64)
+    pre = _checked(pre, n_pre)
     degrees = np.bincount(pre, minlength=n_pre)
     return np.bincount(pre, np.asarray(age, dtype=float), minlength=n_pre) / np.maximum(degrees, 1)
 
 
 def fan_in(indptr: np.ndarray) -> np.ndarray:
-    """Connections of every post unit: (n_post,) int, from the row pointer (n_post + 1,) of a CSR pattern."""
+    """Connections of every post unit.
+
+    Parameters
+    ----------
+    indptr : (n_post + 1,) int
+        Row pointer of a CSR pattern.
+
+    Returns
+    -------
+    (n_post,) int
+    """
     return np.diff(np.asarray(indptr, dtype=np.int64))
 
 
@@ -125,5 +151,14 @@ def dispersion(degrees: np.ndarray) -> float:
 
 
 def dead_units(degrees: np.ndarray) -> int:
-    """How many units have no connection at all."""
+    """How many units have no connection at all.
+
+    Parameters
+    ----------
+    degrees : (n_units,) int
+
+    Returns
+    -------
+    int
+    """
     return int(np.count_nonzero(np.asarray(degrees) == 0))

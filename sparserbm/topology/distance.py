@@ -17,7 +17,8 @@ from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
 from sparserbm.topology.matrices import layers_of
 
-DENSE_ASSIGNMENT = 512  # units; from there on the sparse matching is the faster one
+DENSE_ASSIGNMENT = 512  # units; from there on the sparse matching is the faster one,
+SPARSE_PAIRS = 0.5  # where at most this share of the pairs of neurons have an input in common
 NULLS = 3  # pairs of random nets
 
 # Costs and partners of the neurons of the first of two layers whose inputs have common names.
@@ -35,7 +36,8 @@ class LayerDistance:
     null : float or None
         The same for two random wirings with these numbers of units and connections.
     match : (n_post,) int
-        For each neuron of the first network its partner in the second one, -1 without one.
+        For each neuron of the first network its partner in the second one, -1 where that has none left. Partners that
+        share no input, at a cost of 1, only give names to the next layer.
     cost : (n_post,) float
         Of each of these: the connections that only one of both has, over those that at least one has.
     """
@@ -70,6 +72,10 @@ class TopologyDistance(float):
         found.layers, found.excluded = layers, excluded
         found.null = float(np.mean(nulls)) if nulls else None
         return found
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        """For pickle and copies: floats know nothing of further arguments."""
+        return TopologyDistance, (self.layers, self.excluded)
 
     def __repr__(self) -> str:
         null = "" if self.null is None else f", null {self.null:.4f}"
@@ -106,7 +112,7 @@ def nnstd(
     Raises
     ------
     ValueError
-        If both have different numbers of layers or inputs, or no layer is sparse.
+        If both have different numbers of layers or inputs, no layer is sparse, or `null` is negative.
 
     Notes
     -----
@@ -116,13 +122,15 @@ def nnstd(
     number; to the next layer they are inputs that the other network does not have. After a layer that is full in both,
     and says nothing of its neurons, names are taken as they are.
 
-    The assignment is exact: `scipy.optimize.linear_sum_assignment` below 512 neurons; from there on
-    `scipy.sparse.csgraph.min_weight_full_bipartite_matching` over the pairs that share an input, as all others cost as
-    much as having no partner. Where several assignments are equally good, the one taken decides names in the next
-    layer, so that its distance may come out somewhat too large.
+    The assignment is exact: `scipy.optimize.linear_sum_assignment` below 512 neurons; from there on, where at most half
+    of the pairs share an input, `scipy.sparse.csgraph.min_weight_full_bipartite_matching` over those pairs, as all
+    others cost as much as having no partner. Where several assignments are equally good, the one taken decides names in
+    the next layer, so that its distance may come out somewhat too large.
     """
     nets = [layers_of(net, rows) for net in (first, second)]
     _check(*nets)
+    if null < 0:
+        raise ValueError(f"null={null} is not possible; give a number of pairs, or 0 for none")
     pair = _matched if match else _in_place
     generator = np.random.default_rng(seed)
     names: tuple[np.ndarray, np.ndarray] | None = None
@@ -161,6 +169,11 @@ def distances(
     -------
     distance, null : (n, n) float
         Symmetric, 0 on the diagonal of the first and NaN on that of the second.
+
+    Raises
+    ------
+    ValueError
+        As `nnstd`.
     """
     layers = [layers_of(net, rows) for net in nets]
     found, nulls = np.zeros((len(nets), len(nets))), np.full((len(nets), len(nets)), np.nan)
@@ -229,7 +242,8 @@ def _matched(a: sparse.csr_matrix, b: sparse.csr_matrix) -> tuple[np.ndarray, np
     match[empty[0][:n_empty]], costs[empty[0][:n_empty]] = empty[1][:n_empty], 0.0
     shared = sparse.coo_matrix(a @ b.T)
     cost = 1.0 - shared.data / (degrees[0][shared.row] + degrees[1][shared.col] - shared.data)
-    pairs = (_by_dense if min(a.shape[0], b.shape[0]) < DENSE_ASSIGNMENT else _by_sparse)(shared, cost)
+    dense = min(a.shape[0], b.shape[0]) < DENSE_ASSIGNMENT or shared.nnz > SPARSE_PAIRS * a.shape[0] * b.shape[0]
+    pairs = (_by_dense if dense else _by_sparse)(shared, cost)
     match[pairs[0]], costs[pairs[0]] = pairs[1], pairs[2]
     # Who is left has no partner that shares an input; names for the next layer are given in order.
     left, free = np.flatnonzero(match < 0), np.setdiff1d(np.arange(b.shape[0]), match)
@@ -289,7 +303,7 @@ def _null(
     """Mean distance of pairs of random wirings with the units and connections of `a` and `b`."""
     found = []
     for _ in range(draws):
-        costs, _ = pair(_random(a, generator), _random(b, generator))
+        costs, _ = pair(*_common(_random(a, generator), _random(b, generator), None))
         found.append(_mean_cost(costs, a.shape[0], b.shape[0]))
     return float(np.mean(found))
 

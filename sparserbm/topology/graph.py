@@ -38,6 +38,13 @@ def squares(network: Any) -> int:
     -------
     int
 
+    Raises
+    ------
+    TypeError
+        If this is no network.
+    ValueError
+        If it has no layer, or layers do not fit together.
+
     Notes
     -----
     The sum of ``c * (c - 1) / 2`` over pairs of units on one side with c common neighbours. Takes time in proportion to
@@ -70,6 +77,11 @@ def square_clustering(network: Any) -> float:
     -------
     float in [0, 1]
         1 for a full layer; NaN without a path of three connections. A random wiring has about its density.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `squares`.
     """
     graph = _graph(network).tocoo()
     # The connection in the middle of a path goes on at both of its ends.
@@ -89,6 +101,11 @@ def giant_component(network: Any) -> int:
     Returns
     -------
     int, at least 1
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `squares`.
     """
     _, labels = connected_components(_adjacency(_graph(network)), directed=False)
     return int(np.bincount(labels).max())
@@ -132,6 +149,11 @@ def path_length(network: Any, *, sources: int = 2000, seed: int = 0) -> PathLeng
     Returns
     -------
     PathLength
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `squares`, and with fewer than two sources.
 
     Notes
     -----

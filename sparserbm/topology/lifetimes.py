@@ -14,6 +14,7 @@ import numpy as np
 from sparserbm.topology.turnover import WiringHistory, births_and_steps
 
 ITERATIONS = 1000
+NOBODY = 1e-3  # connections; what is left of one by the rounding of shared deaths
 CONFIDENCE = 1.959964  # standard deviations to both sides: 95 %
 
 
@@ -84,10 +85,12 @@ def survival_curve(history: WiringHistory, *, born_from: int = 0) -> SurvivalCur
 
     With at most one event from one snapshot to the next (``snapshot_every=1`` and an event an epoch), every death is
     known to the event, and the curve is that of Kaplan and Meier. Where more lie between, newborns may die unseen: the
-    size of a cohort then comes from `grown` (events within one line share its number equally), and deaths are
-    distributed over the events at which they can have happened, by Turnbull's iteration. The band takes these times of
-    death for known, and is too narrow there. Cohorts of unknown size, those older than the first snapshot, enter at the
-    age at which they are first seen.
+    sizes of cohorts then come from `grown`, and deaths are distributed over the events at which they can have happened,
+    by Turnbull's iteration. The band takes these times of death for known, and is too narrow there. Of the cohorts that
+    one line of `grown` counts, those without an event before the next snapshot are as large as seen there; the others
+    share the rest equally, none of them smaller than seen. Whoever is left over belongs to an event of which no newborn
+    was seen, and is left out. Cohorts of unknown size, those older than the first snapshot, enter at the age at which
+    they are first seen.
 
     All connections of one age are taken to be alike, whenever they were born. Greenwood's formula takes deaths for
     independent; drop rules with a fixed number make them depend on each other a little.
@@ -126,18 +129,19 @@ def _watch(history: WiringHistory, born_from: int) -> _Watch:
     cohorts = np.union1d(events, np.concatenate(born))
     # Those of step 0 are in its snapshot; an event comes after the snapshot of its step.
     first = np.where(cohorts > 0, np.searchsorted(steps, cohorts, side="right"), 0)
-    chosen = (cohorts >= born_from) & (first < len(steps))
-    cohorts, first = cohorts[chosen], first[chosen]
-    if not len(cohorts):
-        raise ValueError(f"no connection was born at step {born_from} or later; use a smaller born_from")
     alive = np.zeros((len(cohorts), len(steps)), dtype=np.int64)
     for k, each in enumerate(born):
-        present, counts = np.unique(each[each >= born_from], return_counts=True)
+        present, counts = np.unique(each, return_counts=True)
         alive[np.searchsorted(cohorts, present), k] = counts
+    size = _sizes(history, cohorts, steps, alive, first, events)
+    chosen = (cohorts >= born_from) & (first < len(steps))
+    cohorts, first, alive, size = cohorts[chosen], first[chosen], alive[chosen], size[chosen]
+    if not len(cohorts):
+        raise ValueError(f"no connection was born at step {born_from} or later; use a smaller born_from")
     before = np.arange(len(steps)) < first[:, None]
     if np.any(alive[before]) or np.any((np.diff(alive, axis=1) > 0) & ~before[:, :-1]):
         raise ValueError("some connections are in a snapshot, but not in those since their birth; check steps and born")
-    return _Watch(cohorts, steps, alive, first, _sizes(history, cohorts, steps, alive, events), events)
+    return _Watch(cohorts, steps, alive, first, size, events)
 
 
 def _events(history: WiringHistory) -> np.ndarray:
@@ -152,18 +156,39 @@ def _events(history: WiringHistory) -> np.ndarray:
 
 
 def _sizes(
-    history: WiringHistory, cohorts: np.ndarray, steps: np.ndarray, alive: np.ndarray, events: np.ndarray
+    history: WiringHistory,
+    cohorts: np.ndarray,
+    steps: np.ndarray,
+    alive: np.ndarray,
+    first: np.ndarray,
+    events: np.ndarray,
 ) -> np.ndarray:
-    size = np.full(len(cohorts), np.nan)
+    """At birth, NaN where that is not known."""
+    size, seen = np.full(len(cohorts), np.nan), alive.max(axis=1)
     if steps[0] == 0:
         size[cohorts == 0] = alive[cohorts == 0, 0]
     if history.grown is not None and history.grown_until is not None:
         until = history.grown_until
-        line = np.searchsorted(until, cohorts, side="right")
-        counted = (line < len(until)) & (cohorts > 0)
-        n_events = np.diff(np.append(0, np.searchsorted(events, until)))
-        size[counted] = history.grown[line[counted]] / n_events[line[counted]]
-    return np.maximum(size, alive.max(axis=1))  # keeps NaN
+        line = np.where(cohorts > 0, np.searchsorted(until, cohorts, side="right"), len(until))
+        snapshot = np.append(steps, np.iinfo(np.int64).max)[first]
+        whole = np.searchsorted(events, cohorts, side="right") == np.searchsorted(events, snapshot)
+        whole &= first < len(steps)
+        for number in np.unique(line[line < len(until)]):
+            of_line = line == number
+            size[of_line] = _shared(float(history.grown[number]), seen[of_line], whole[of_line])
+    return size
+
+
+def _shared(total: float, seen: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Equal parts of what is left of `total` for those that are not seen `whole`, none below what was seen."""
+    size, open_ = seen.astype(float), ~whole
+    while open_.any():
+        part = (total - size[~open_].sum()) / open_.sum()
+        if not np.any(open_ & (seen > part)):
+            size[open_] = part
+            break
+        open_ &= seen <= part
+    return size
 
 
 def _deaths(watch: _Watch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -210,8 +235,9 @@ def _turnbull(
 
 
 def _hazard(deaths: np.ndarray, at_risk: np.ndarray) -> np.ndarray:
-    # Less than a millionth of a connection is rounding: nobody is at risk.
-    return np.clip(np.divide(deaths, at_risk, out=np.zeros(len(deaths)), where=at_risk > 1e-6), 0.0, 1.0)
+    hazard = np.divide(deaths, at_risk, out=np.zeros(len(deaths)), where=at_risk > NOBODY)
+    hazard[(at_risk > NOBODY) & (at_risk - deaths < NOBODY)] = 1.0
+    return np.clip(hazard, 0.0, 1.0)
 
 
 def _curve(

@@ -37,6 +37,11 @@ def layers_of(network: Any, rows: str = "post") -> list[sparse.csr_matrix]:
     found = [_of_arrays(*part) if _is_arrays(part) else _read(part, rows) for part in parts]
     if not found:
         raise ValueError("a network without layers is given; give at least one")
+    for number, layer in enumerate(found):
+        if 0 in layer.shape:
+            raise ValueError(
+                f"layer {number} has {layer.shape[1]} inputs and {layer.shape[0]} outputs; give at least 1"
+            )
     for number, (below, above) in enumerate(zip(found, found[1:])):
         if below.shape[0] != above.shape[1]:
             raise ValueError(
@@ -75,7 +80,9 @@ def _read(given: Any, rows: str) -> sparse.csr_matrix:
 
 
 def _incidence(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
-    found = sparse.csr_matrix((np.ones(matrix.nnz), matrix.indices, matrix.indptr), shape=matrix.shape)
+    # Summing duplicates sorts in place: never the arrays of whoever asks.
+    given = (np.ones(matrix.nnz), matrix.indices, matrix.indptr)
+    found = sparse.csr_matrix(given, shape=matrix.shape, copy=not matrix.has_canonical_format)
     found.sum_duplicates()
     found.data[:] = 1
     return found

@@ -95,7 +95,7 @@ class PowerLawFit:
 
     @property
     def verdict(self) -> str:
-        """What the degrees are: "power law", "lognormal", "binomial" or "undecided", by the first rule that holds.
+        """What the degrees are: one of five words, by the first rule that holds.
 
         1. Fewer than 50 units in the tail: undecided.
         2. All degrees together scatter as those of a random wiring do (p_random of at least 0.1): binomial.
@@ -103,7 +103,8 @@ class PowerLawFit:
            prefer the lognormal to it: power law. A lognormal comes as close to a power law as one likes, so that it can
            hardly lose; where both are as good, the law with fewer parameters stands.
         4. The data prefer the lognormal to both others: lognormal.
-        5. The data prefer the binomial to the power law, and do not prefer the lognormal to it: binomial.
+        5. The data prefer the binomial to the power law, and do not prefer the lognormal to it: light tail. The upper
+           degrees end as those of a random wiring do; all together scatter otherwise, as those of two zones.
         6. Undecided.
         """
         if self.n_tail < SMALLEST_TAIL:
@@ -117,7 +118,7 @@ class PowerLawFit:
         if power_or_lognormal == lognormal_or_binomial == "lognormal":
             return "lognormal"
         if power_or_binomial == "binomial" and lognormal_or_binomial != "lognormal":
-            return "binomial"
+            return "light tail"
         return "undecided"
 
     def survival(self, degrees: np.ndarray) -> np.ndarray:
@@ -140,7 +141,7 @@ class PowerLawFit:
         p = "no p value" if self.p is None else f"p {self.p:.2f}"
         return (
             f"{self.verdict}: alpha {self.alpha:.2f} ± {self.standard_error:.2f} from degree {self.d_min} on "
-            f"({self.n_tail} of {self.n_units} units), KS {self.ks:.3f}, {p}"
+            f"({self.n_tail} of {self.n_units} units), KS {self.ks:.3f}, {p}; as at random: p {self.p_random:.2g}"
         )
 
 
@@ -166,7 +167,8 @@ def power_law(degrees: np.ndarray, *, n_other: int | None = None, bootstrap: int
     Raises
     ------
     ValueError
-        If degrees are negative, no whole numbers or above `n_other`, or all units with connections have the same.
+        If degrees are negative, no whole numbers or above `n_other`, all units with connections have the same, or
+        `bootstrap` is negative.
 
     Notes
     -----
@@ -178,6 +180,8 @@ def power_law(degrees: np.ndarray, *, n_other: int | None = None, bootstrap: int
     taken for independent and unbounded above.
     """
     degrees = _checked(degrees, n_other)
+    if bootstrap < 0:
+        raise ValueError(f"bootstrap={bootstrap} is not possible; give a number of samples, or 0 for none")
     generator = np.random.default_rng(seed)
     law = degree_laws.fit(*degree_laws.counted(degrees))
     if law is None:
@@ -202,7 +206,8 @@ def power_law(degrees: np.ndarray, *, n_other: int | None = None, bootstrap: int
 
 def _checked(degrees: np.ndarray, n_other: int | None) -> np.ndarray:
     given = np.asarray(degrees)
-    if given.ndim != 1 or (given.dtype.kind not in "iu" and not np.array_equal(given, np.floor(given))):
+    whole = given.dtype.kind in "iu" or (np.isfinite(given).all() and np.array_equal(given, np.floor(given)))
+    if given.ndim != 1 or not whole:
         raise ValueError(f"degrees must be flat whole numbers; got {given.dtype} of shape {given.shape}")
     found = given.astype(np.int64)
     if not (len(found) and found.min() >= 0 and (n_other is None or found.max() <= n_other)):

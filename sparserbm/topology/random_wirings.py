@@ -30,6 +30,13 @@ def random_wiring(layer: Any, *, rounds: int = ROUNDS, seed: int = 0) -> sparse.
     -------
     (n_post, n_pre) csr_matrix of ones
 
+    Raises
+    ------
+    TypeError
+        If this is no network.
+    ValueError
+        If it has several layers, or there is no round.
+
     Notes
     -----
     Curveball trades (Strona, Nappo, Boccacci, Fattorini and San-Miguel-Ayanz 2014): two units put together the
@@ -93,7 +100,8 @@ class AgainstNull:
     mean, sd : float
         Of the random wirings.
     z : float
-        How many of their standard deviations the network is above their mean; 0 where all are alike and it is too.
+        How many of their standard deviations the network is above their mean; 0 where all are alike and it is too, NaN
+        where the measure is.
     p : float
         Probability of a value at least as far from the mean (of all, the network counted) if the network is one of
         these wirings: ``(1 + how many are) / (1 + n_wirings)``, two-sided, never 0. NaN where the measure is.
@@ -133,6 +141,13 @@ def against_null(
     -------
     AgainstNull
 
+    Raises
+    ------
+    TypeError
+        If this is no network.
+    ValueError
+        With fewer than two wirings, or no round.
+
     Notes
     -----
     All random wirings come from one that was itself made from the network, each by `rounds` of its own: so p holds
@@ -148,8 +163,16 @@ def against_null(
         [float(measure([_traded(layer, rounds, generator) for layer in middle])) for _ in range(n_wirings)]
     )
     mean, sd = float(found.mean()), float(found.std(ddof=1))
-    z = (value - mean) / sd if sd > 0 else math.copysign(math.inf, value - mean) if value != mean else 0.0
-    return AgainstNull(value, mean, sd, z, _p_value(value, found), found)
+    return AgainstNull(value, mean, sd, _z(value, mean, sd), _p_value(value, found), found)
+
+
+def _z(value: float, mean: float, sd: float) -> float:
+    # Means and deviations of equal numbers are equal and 0 but for rounding.
+    if math.isnan(value) or math.isnan(mean):
+        return math.nan
+    if sd > 1e-12 * abs(mean):
+        return (value - mean) / sd
+    return 0.0 if math.isclose(value, mean, rel_tol=1e-9) else math.copysign(math.inf, value - mean)
 
 
 def _p_value(value: float, null: np.ndarray) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparserbm.topology.zones import learning_index, two_sided, verdict_of
+from sparserbm.topology.zones import VERDICT_Z, learning_index, two_sided, verdict_of
 
 NULLS = ("connections", "degrees")
 
@@ -24,9 +24,10 @@ class PermutationTest:
     null : (n_permutations,) float
         That share in random wirings.
     z : float
-        Deviation of `share` from their mean, in their standard deviations; 0 where they all agree.
+        Deviation of `share` from what is expected, the zone's share of the inputs, in standard deviations of `null`; 0
+        where these all agree.
     p : float
-        Two-sided: the share of wirings (this one included) that deviate as far from their mean, at least
+        Two-sided: the share of wirings (this one included) that deviate as far from what is expected, at least
         ``1 / (n_permutations + 1)``.
     """
 
@@ -73,6 +74,8 @@ def zone_test(
     The p value counts the wiring itself among the random ones (Phipson and Smyth 2010), so that it is never 0.
     """
     learning_index(degrees, mask, n_places)  # the same demands
+    if not np.array_equal(degrees, np.floor(degrees)):
+        raise ValueError("degrees must be whole numbers: connections of every input")
     if null not in NULLS:
         raise ValueError(f"null={null!r} is not possible; use connections or degrees")
     if isinstance(n_permutations, bool) or not isinstance(n_permutations, (int, np.integer)) or n_permutations < 1:
@@ -86,11 +89,12 @@ def zone_test(
         drawn = _hypergeometric(places, n_places - places, total, n_permutations, generator)
     else:
         drawn = np.array([generator.permutation(degrees)[:inside].sum() for _ in range(n_permutations)])
-    found, spread = int(degrees[mask].sum()), float(drawn.std())
-    off = np.abs(drawn - drawn.mean())
-    p = (1 + np.count_nonzero(off >= abs(found - drawn.mean()) - 1e-9 * total)) / (n_permutations + 1)
-    z = (found - float(drawn.mean())) / spread if spread > 0 else 0.0
-    return PermutationTest(found / total, drawn / total, z, float(p))
+    # Under both nulls every input expects the same; the mean of few draws is not it, and would make p too small.
+    expected = total * inside / len(degrees)
+    off, spread = int(degrees[mask].sum()) - expected, float(drawn.std())
+    p = (1 + np.count_nonzero(np.abs(drawn - expected) >= abs(off) - 1e-9 * total)) / (n_permutations + 1)
+    z = off / spread if spread > 0 else 0.0
+    return PermutationTest(float(degrees[mask].sum()) / total, drawn / total, z, float(p))
 
 
 def _hypergeometric(good: int, bad: int, n: int, size: int, generator: np.random.Generator) -> np.ndarray:
@@ -205,8 +209,8 @@ def turning_point(epochs: np.ndarray, z: np.ndarray, *, window: int = 5) -> Turn
     epochs, z = np.asarray(epochs), np.asarray(z, dtype=float)
     if epochs.ndim != 1 or epochs.shape != z.shape or not len(z) or np.any(np.diff(epochs) <= 0):
         raise ValueError(f"epochs {epochs.shape} must increase, with one z for each, {z.shape}, and at least one")
-    if not np.isfinite(z).all():
-        raise ValueError("z must be finite at every epoch; leave out those where it is not known")
+    if not (np.isfinite(z).all() and np.isfinite(epochs).all()):
+        raise ValueError("epochs and z must be finite; leave out the epochs where z is not known")
     if isinstance(window, bool) or window < 1 or window % 2 == 0:
         raise ValueError(f"window={window} is not possible; use an odd number of at least 1")
     none = Turn(math.nan, "none", None, None, None)
@@ -262,7 +266,7 @@ class GroupDensity:
     z, p : float
         Of the learning index with the group as active zone; p corrected for the number of groups (Holm 1979).
     verdict : {"denser", "sparser", "none"}
-        By |z| > 3.
+        By p, at the level of a single z of 3: 0.0027.
     """
 
     name: str
@@ -302,7 +306,7 @@ def group_densities(degrees: np.ndarray, groups: dict[str, np.ndarray], n_places
         except ValueError as error:
             raise ValueError(f"group {name!r}: {error}") from None
     corrected = holm([index.p for index in found.values()])
-    words = {"positive": "denser", "negative": "sparser", "none": "none"}
+    level = two_sided(VERDICT_Z)
     return [
         GroupDensity(
             name,
@@ -311,7 +315,7 @@ def group_densities(degrees: np.ndarray, groups: dict[str, np.ndarray], n_places
             index.margin_density,
             index.z,
             p,
-            words[index.verdict],
+            "none" if not p < level else "denser" if index.z > 0 else "sparser",
         )
         for (name, index), p in zip(found.items(), corrected)
     ]
@@ -324,9 +328,11 @@ def input_mask(inputs: np.ndarray, n_inputs: int) -> np.ndarray:
         if inputs.shape != (n_inputs,):
             raise ValueError(f"a mask of shape {inputs.shape} does not fit {n_inputs} inputs")
         return inputs
+    if not inputs.size:
+        raise ValueError("no input is named; give at least one")
     if inputs.dtype.kind not in "iu" or inputs.ndim != 1:
         raise ValueError(f"inputs must be numbers of inputs or a mask, not {inputs.dtype} of shape {inputs.shape}")
-    if inputs.size and (inputs.min() < 0 or inputs.max() >= n_inputs):
+    if inputs.min() < 0 or inputs.max() >= n_inputs:
         raise ValueError(f"inputs {inputs.min()} to {inputs.max()} do not exist; there are 0 to {n_inputs - 1}")
     mask = np.zeros(n_inputs, dtype=bool)
     mask[inputs] = True

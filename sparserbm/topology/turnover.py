@@ -6,6 +6,7 @@ none; the numbers of newborns that training logs say how many these were.
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +36,8 @@ class WiringHistory:
     Raises
     ------
     ValueError
-        If lengths differ, something does not increase, or a place does not exist.
+        If there is no snapshot, lengths differ, something does not increase or is no whole number, a place does not
+        exist, or the counts of newborns end before the last snapshot.
     """
 
     n_pre: int
@@ -48,12 +50,14 @@ class WiringHistory:
     grown: np.ndarray | None = None
 
     def __post_init__(self) -> None:
+        for name in ("n_pre", "n_post"):
+            object.__setattr__(self, name, operator.index(getattr(self, name)))  # NumPy's integers overflow
         for name in ("epochs", "steps", "grown_until", "grown"):
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.int64))
+                object.__setattr__(self, name, _whole(name, getattr(self, name)))
         for name in ("keys", "born"):
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, tuple(np.asarray(each, dtype=np.int64) for each in getattr(self, name)))
+                object.__setattr__(self, name, tuple(_whole(name, each) for each in getattr(self, name)))
         _check(self)
 
     @classmethod
@@ -70,12 +74,15 @@ class WiringHistory:
         Raises
         ------
         ValueError
-            If no snapshot holds whole patterns.
+            If no snapshot holds whole patterns, or there is no such layer.
 
         Notes
         -----
         Metrics count the newborns of all layers together, so that they are used only where all other layers are full.
         """
+        n_layers = max((len(run.snapshots[epoch].layers) for epoch in run.snapshots), default=0)
+        if n_layers and not 0 <= layer < n_layers:
+            raise ValueError(f"layer={layer} does not exist; run {run.name} has the layers 0 to {n_layers - 1}")
         whole = [epoch for epoch in sorted(run.snapshots) if run.snapshots[epoch].layers[layer].indptr is not None]
         if not whole:
             raise ValueError("no snapshot of this run holds whole patterns; train with snapshot_every=1")
@@ -84,7 +91,9 @@ class WiringHistory:
         step = {line["epoch"]: line["step"] for line in run.metrics}
         lines = sorted((line["step"], line.get("grown", 0)) for line in run.metrics)
         others = [each for number, each in enumerate(found[0]) if number != layer]
-        alone = all(np.all(each.degree_post == len(each.degree_pre)) for each in others)
+        counted = any("grown" in line for line in run.metrics) and all(
+            np.all(each.degree_post == len(each.degree_pre)) for each in others
+        )
         return cls(
             n_pre,
             n_post,
@@ -92,8 +101,8 @@ class WiringHistory:
             tuple(_keys(each[layer].pre, each[layer].indptr, n_pre) for each in found),
             np.array([step[epoch] for epoch in whole]),
             tuple(each[layer].born for each in found),
-            np.array([until for until, _ in lines]) if alone else None,
-            np.array([count for _, count in lines]) if alone else None,
+            np.array([until for until, _ in lines]) if counted else None,
+            np.array([count for _, count in lines]) if counted else None,
         )
 
     @property
@@ -106,8 +115,17 @@ def _keys(pre: np.ndarray, indptr: np.ndarray, n_pre: int) -> np.ndarray:
     return post * n_pre + pre
 
 
+def _whole(name: str, values: Any) -> np.ndarray:
+    found = np.asarray(values)
+    if found.size and found.dtype.kind not in "iu":
+        raise ValueError(f"{name} must be whole numbers, not {found.dtype}")
+    return found.astype(np.int64)
+
+
 def _check(history: WiringHistory) -> None:
     n = len(history.epochs)
+    if not n:
+        raise ValueError("there is no snapshot; give at least one")
     for name in ("keys", "steps", "born"):
         given = getattr(history, name)
         if given is not None and len(given) != n:
@@ -128,6 +146,12 @@ def _check(history: WiringHistory) -> None:
         history.grown is not None and len(history.grown) != len(history.grown_until)  # type: ignore[arg-type]
     ):
         raise ValueError("give grown and grown_until together, with the same length")
+    if history.grown is not None and np.any(history.grown < 0):
+        raise ValueError(f"grown holds {history.grown.min()}; connections can only be counted from 0 on")
+    if history.grown_until is not None and history.steps is not None:
+        last = history.grown_until[-1] if len(history.grown_until) else 0
+        if last < history.steps[-1]:
+            raise ValueError(f"newborns are counted until step {last}, but the last snapshot is of {history.steps[-1]}")
 
 
 # -- births and deaths -------------------------------------------------------------------------------------------------
@@ -175,6 +199,11 @@ def turnover(history: WiringHistory) -> Turnover:
     Returns
     -------
     Turnover
+
+    Raises
+    ------
+    ValueError
+        If more newborns are seen than were counted.
     """
     n = len(history.epochs) - 1
     stayed, places = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
@@ -184,8 +213,13 @@ def turnover(history: WiringHistory) -> Turnover:
         if history.born is not None:
             stayed[k] = np.count_nonzero(history.born[k][first] == history.born[k + 1][second])
     sizes = np.array([len(keys) for keys in history.keys], dtype=np.int64)
-    births = sizes[1:] - stayed
-    grown = _grown_between(history)
+    births, grown = sizes[1:] - stayed, _grown_between(history)
+    if grown is not None and np.any(grown < births):
+        k = int(np.flatnonzero(grown < births)[0])
+        raise ValueError(
+            f"the snapshot of epoch {history.epochs[k + 1]} holds {births[k]} newborns, but {grown[k]} were counted; "
+            f"leave out grown where connections come from elsewhere too"
+        )
     return Turnover(
         history.epochs,
         births,
@@ -245,6 +279,11 @@ def age_pyramid(
     Returns
     -------
     AgePyramid
+
+    Raises
+    ------
+    ValueError
+        Without steps of birth, a snapshot of that epoch, or a mask that fits.
     """
     born, steps = births_and_steps(history)
     epoch = int(history.epochs[-1]) if epoch is None else epoch
@@ -269,8 +308,12 @@ def births_and_steps(history: WiringHistory) -> tuple[tuple[np.ndarray, ...], np
     if history.born is None or history.steps is None:
         raise ValueError("ages need the steps of the snapshots and of all births; give steps and born")
     for number, (born, step) in enumerate(zip(history.born, history.steps)):
-        if len(born) and not 0 <= born.min() <= born.max() <= step:
-            raise ValueError(f"snapshot {number} is of step {step} and has births from {born.min()} to {born.max()}")
+        # An event at the step of a snapshot comes after it; births of step 0 are those of the first wiring.
+        if len(born) and not 0 <= born.min() <= born.max() <= max(step - 1, 0):
+            raise ValueError(
+                f"snapshot {number} is of step {step}, before the event of that step, and has births from "
+                f"{born.min()} to {born.max()}"
+            )
     return history.born, history.steps
 
 
@@ -279,7 +322,7 @@ def births_and_steps(history: WiringHistory) -> tuple[tuple[np.ndarray, ...], np
 
 @dataclass(frozen=True)
 class Explored:
-    """Share of all places that have had a connection, up to each snapshot.
+    """Share of all places that have had a connection since the first snapshot, up to each snapshot.
 
     Attributes
     ----------
@@ -287,7 +330,8 @@ class Explored:
     share : (n_snapshots,) float in [0, 1]
         By the snapshots: a lower bound, exact where there is one between any two events.
     at_most : (n_snapshots,) float in [0, 1] or None
-        If every newborn came to a place of its own; None where it is not known how many were grown.
+        If everyone that no snapshot saw came to a place of its own; None where it is not known how many were grown.
+        Equal to `share` where everyone was seen.
     """
 
     epochs: np.ndarray
@@ -308,6 +352,11 @@ def explored(history: WiringHistory) -> Explored:
     Returns
     -------
     Explored
+
+    Raises
+    ------
+    ValueError
+        If more newborns are seen than were counted.
     """
     tried, counts = history.keys[0], [len(history.keys[0])]
     for keys in history.keys[1:]:
@@ -316,8 +365,8 @@ def explored(history: WiringHistory) -> Explored:
         # Stable sorting merges what is sorted already; `union1d` takes a hundred times as long.
         tried = np.sort(np.concatenate([tried, fresh]), kind="stable")
         counts.append(len(tried))
-    grown = _grown_between(history)
-    most = None if grown is None else len(history.keys[0]) + np.append(0, np.cumsum(grown))
+    unseen = turnover(history).unseen
+    most = None if unseen is None else counts + np.append(0, np.cumsum(unseen))
     return Explored(
         history.epochs,
         np.array(counts) / history.n_places,

@@ -78,9 +78,13 @@ def learning_index(degrees: np.ndarray, mask: np.ndarray, n_places: int) -> Lear
     Raises
     ------
     ValueError
-        If the zone covers everything or nothing, shapes differ, or there are more connections than places.
+        If the zone covers everything or nothing, shapes differ, the mask holds anything but True and False, or there
+        are more connections than places.
     """
-    degrees, mask = np.asarray(degrees, dtype=float), np.asarray(mask, dtype=bool)
+    degrees, mask = np.asarray(degrees, dtype=float), np.asarray(mask)
+    if mask.dtype != bool and not np.isin(mask, (0, 1)).all():
+        raise ValueError(f"mask holds {np.unique(mask)[:5].tolist()}; give True or False for each input")
+    mask = mask.astype(bool)
     if degrees.ndim != 1 or mask.shape != degrees.shape:
         raise ValueError(
             f"degrees of shape {degrees.shape} and mask of shape {mask.shape} differ; give one entry an input"

@@ -196,7 +196,7 @@ def test_explored_counts_the_places_of_all_snapshots(mlp):
     figure = plotting.plot("explored", mlp)
     share = 100 * len(first | last) / (784 * 64)
     assert figure.axes[0].lines[0].get_ydata().tolist() == pytest.approx([100 * 5000 / (784 * 64), share])
-    assert f"At least {share:.0f}% of the places had a connection by epoch 10, 10.0% in the first" in title(figure)
+    assert f"At least {share:.0f}% of the places had a connection by epoch 10, 10.0% at first" in title(figure)
 
 
 def whole_layers(run):

@@ -17,6 +17,15 @@ def test_fan_out_refuses_units_that_do_not_exist():
         fan_out(np.array([0, 5]), 5)
 
 
+@pytest.mark.parametrize("measure", [strength, survival])
+def test_strength_and_survival_refuse_units_that_do_not_exist(measure):
+    for pre in ([5], [-1]):
+        with pytest.raises(ValueError, match="but n_pre=3"):
+            measure(pre, [1.0], 3)
+    with pytest.raises(ValueError, match="whole numbers, not float64"):
+        measure([0.9], [1.0], 3)
+
+
 def test_fan_in_reads_the_row_pointer():
     assert fan_in(np.array([0, 2, 2, 5])).tolist() == [2, 0, 3]
 

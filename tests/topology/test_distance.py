@@ -1,6 +1,8 @@
 """NNSTD against all permutations, by hand, and between networks of every kind."""
 
+import copy
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -40,6 +42,7 @@ def by_all_permutations(first, second):
 @pytest.fixture(params=["dense", "sparse"])
 def assignment(request, monkeypatch):
     monkeypatch.setattr(distance, "DENSE_ASSIGNMENT", 10**9 if request.param == "dense" else 0)
+    monkeypatch.setattr(distance, "SPARSE_PAIRS", 1.0)
 
 
 @pytest.mark.parametrize("density", [0.1, 0.3, 0.7])
@@ -200,6 +203,35 @@ def test_kept_names_of_layers_that_grew():
     assert back.layers[0].match.tolist() == [0, 1, 2, -1, -1]
 
 
+@pytest.mark.parametrize("match", [True, False])
+def test_hidden_layers_of_different_width_have_a_null(match):
+    nets = [[wiring(n, 30, 0.2, seed), wiring(8, n, 0.3, seed)] for seed, n in ((1, 20), (2, 25))]
+    found = nnstd(*nets, match=match)
+    assert abs(found - found.null) < 0.1
+    assert distances(nets, match=match)[1][0, 1] == found.null
+
+
+def test_a_distance_survives_pickling():
+    nets = [[wiring(6, 5, 0.4, seed), sparse.csr_matrix(np.ones((2, 6)))] for seed in (1, 2)]
+    found = nnstd(*nets)
+    for again in (pickle.loads(pickle.dumps(found)), copy.deepcopy(found)):
+        assert (again, again.null, again.excluded) == (found, found.null, ("layer 1 (full)",))
+        assert_array_equal(again.layers[0].match, found.layers[0].match)
+
+
+def test_the_matrices_given_stay_as_they_are():
+    unsorted = sparse.csr_matrix(([1.0, 2.0, 3.0], [2, 0, 1], [0, 2, 3]), shape=(2, 3))
+    repeated = sparse.csr_matrix(([1.0, 2.0, 3.0], [1, 1, 0], [0, 2, 3]), shape=(2, 3))
+    for matrix in (unsorted, repeated):
+        before = matrix.toarray()
+        nnstd(matrix, matrix, null=0)
+        assert_array_equal(matrix.toarray(), before)
+        assert matrix.nnz == 3
+    pre = np.array([2, 0, 1])
+    nnstd((pre, np.array([0, 2, 3]), 3), unsorted, null=0)
+    assert pre.tolist() == [2, 0, 1]
+
+
 def test_all_pairs_at_once():
     nets = [wiring(20, 30, 0.2, 1), wiring(20, 30, 0.2, 2), wiring(25, 30, 0.2, 3)]
     found, null = distances(nets)
@@ -217,6 +249,7 @@ def test_all_pairs_at_once():
         ([wiring(3, 4, 0.5, 0)], [wiring(3, 5, 0.5, 0)], "4 and 5 inputs; only nets on the same inputs"),
         ([wiring(3, 4, 0.5, 0)], [wiring(3, 4, 0.5, 0), wiring(2, 3, 0.5, 0)], "has 1 layers of connections, .* 2"),
         ([wiring(3, 4, 0.5, 0), wiring(5, 6, 0.5, 0)], [wiring(3, 4, 0.5, 0)] * 2, 'outputs and .* use rows="pre"'),
+        ([wiring(0, 4, 0.5, 0)], [wiring(0, 4, 0.5, 0)], "layer 0 has 4 inputs and 0 outputs; give at least 1"),
     ],
 )
 def test_nets_that_do_not_compare(first, second, message):

@@ -254,6 +254,9 @@ def test_where_nothing_can_change():
     star = against_null(square_clustering, sparse.csr_matrix(np.ones((1, 4))), n_wirings=4)
     assert math.isnan(star.value)
     assert math.isnan(star.p)
+    assert math.isnan(star.z)
+    tenth = against_null(lambda layers: 0.1, sparse.csr_matrix(np.ones((3, 4))), n_wirings=7)
+    assert (tenth.z, tenth.p) == (0, 1)  # though the mean of seven tenths is not a tenth
     assert float(PathLength(2.5, 0, 1, 1)) == 2.5
 
 

@@ -178,3 +178,35 @@ def test_ages_at_death_are_those_that_training_logged(when):
     if when == "every(epochs=1)":  # otherwise an event within an epoch may be the one or the other
         assert_allclose(found.ages @ found.deaths, np.nansum(logged["mean_age_at_death"] * died))
     assert np.all(np.diff(found.survival) <= 0)
+
+
+def test_events_of_one_line_need_not_grow_alike():
+    """By hand: 2 of the first wiring, 8 born at step 3, 2 at step 7, nobody dies; then one of the 8 at step 7."""
+    keys, born = np.arange(12), np.repeat([0, 3, 7], [2, 8, 2])
+    until, grown = [0, 10], [0, 10]
+    found = survival_curve(WiringHistory(3, 4, [0, 1], [keys[:2], keys], [0, 10], [born[:2], born], until, grown))
+    assert (found.n_connections, found.deaths.sum()) == (12, 0)
+    there = np.delete(keys, 5)
+    found = survival_curve(
+        WiringHistory(3, 4, [0, 1], [keys[:2], there], [0, 10], [born[:2], born[there]], until, grown)
+    )
+    assert (found.n_connections, found.deaths[found.ages == 4].sum(), found.deaths.sum()) == (12, 1, 1)
+
+
+@pytest.mark.parametrize("every", [2, 3])
+def test_deaths_come_at_events_only_where_zeta_changes(every):
+    data = (np.random.default_rng(0).random((60, 12)) < 0.5).astype(float)
+    rbm = sr.RBM(sr.Bernoulli(12), sr.Bernoulli(10), wiring=sr.ErdosRenyi(density=0.5), seed=0, backend="reference")
+    evolution = sr.SET(zeta=sr.Cosine(0.8, 0.1, steps=40), when=sr.Every(steps=every))
+    run = sr.train(rbm, data, sr.CD(k=1), epochs=8, batch_size=10, evolution=evolution, snapshot_every=1)
+    found = survival_curve(WiringHistory.of_run(run), born_from=1)
+    assert found.ages.min() >= every
+    assert np.all(found.ages % every == 0)
+
+
+def test_a_curve_that_all_but_ends_has_no_band():
+    for seed in range(6):
+        found = survival_curve(watched(lives_of(lambda age: 0.9, 12, n=40, seed=seed, first=0), 12, every=4))
+        gone = found.survival == 0
+        assert np.isnan(found.upper[gone]).all()
+        assert np.all(found.survival[~gone] > 1e-6)

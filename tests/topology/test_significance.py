@@ -218,3 +218,28 @@ def test_groups_of_columns():
         group_densities(degrees, {"far": [9]}, 800)
     with pytest.raises(ValueError, match="group 'all': the active zone covers 8 of 8"):
         group_densities(degrees, {"all": np.ones(8, bool)}, 800)
+
+
+@pytest.mark.parametrize("null", ["connections", "degrees"])
+@pytest.mark.parametrize(("n_permutations", "level"), [(1, 0.5), (9, 0.1), (19, 0.05)])
+def test_few_permutations_find_no_more_than_many(null, n_permutations, level):
+    """Phipson and Smyth (2010): p of at most k / (n + 1) comes with that probability."""
+    random, mask = np.random.default_rng(0), np.arange(30) < 12
+    found = []
+    for seed in range(400):
+        degrees = np.bincount(random.choice(30 * 20, 80, replace=False) // 20, minlength=30)
+        found.append(zone_test(degrees, mask, 600, null=null, n_permutations=n_permutations, seed=seed).p)
+    share = np.mean(np.array(found) <= level + 1e-12)
+    assert share < level + 3 * np.sqrt(level / 400)
+
+
+def test_verdicts_of_groups_are_those_of_corrected_p():
+    random = np.random.default_rng(1)
+    groups = {str(first): np.arange(first, first + 5) for first in range(0, 200, 5)}
+    said = 0
+    for _ in range(40):
+        degrees = np.bincount(random.choice(200 * 30, 900, replace=False) // 30, minlength=200)
+        for group in group_densities(degrees, groups, 6000):
+            assert (group.verdict != "none") == (group.p < 0.0027)
+            said += group.verdict != "none"
+    assert said <= 2

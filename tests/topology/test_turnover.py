@@ -58,7 +58,7 @@ def test_by_hand():
     assert_array_equal(found.epochs, [0, 1, 3])
     places = explored(history)
     assert_allclose(places.share, np.array([3, 5, 5]) / 12)
-    assert_allclose(places.at_most, np.array([3, 7, 12]) / 12)
+    assert_allclose(places.at_most, np.array([3, 6, 10]) / 12)
 
 
 def test_without_steps_of_birth_a_place_is_a_connection():
@@ -67,6 +67,18 @@ def test_without_steps_of_birth_a_place_is_a_connection():
     assert found.returned is None
     assert found.unseen is None
     assert explored(WiringHistory(4, 3, [0], [[1, 2, 3]])).at_most is None
+
+
+def test_more_newborns_than_counted_are_refused():
+    history = WiringHistory(4, 3, [0, 1], [[0], [1, 2]], [0, 10], [[0], [1, 2]], grown_until=[0, 10], grown=[0, 1])
+    for measure in (turnover, explored):
+        with pytest.raises(ValueError, match="epoch 1 holds 2 newborns, but 1 were counted"):
+            measure(history)
+
+
+def test_large_layers_do_not_overflow():
+    side = np.int32(70_000)
+    assert WiringHistory(side, side, [0], [[4_899_999_999]]).n_places == 4_900_000_000
 
 
 def test_nothing_stays_of_nothing():
@@ -93,6 +105,7 @@ def test_against_what_happened(every):
     assert np.all(tried.share <= tried.at_most + 1e-12)
     if every == 1:
         assert (found.unseen == 0).all()
+        assert_array_equal(tried.at_most, tried.share)
         every_place = {key for key, _, _ in lives} | set(history.keys[-1].tolist())
         assert tried.share[-1] == len(every_place) / 400
 
@@ -129,6 +142,10 @@ def test_every_connection_has_an_age():
         ({"born": [[0], [0]]}, "snapshot 0 has 2 keys and 1 steps of birth"),
         ({"grown": [3, 4]}, "grown and grown_until together"),
         ({"grown": [3], "grown_until": [3, 4]}, "grown and grown_until together"),
+        ({"grown": [3, -1], "grown_until": [3, 4]}, "grown holds -1"),
+        ({"steps": [0, 9], "grown": [3], "grown_until": [8]}, "counted until step 8, but the last snapshot is of 9"),
+        ({"keys": [[0.5, 1], [2]]}, "keys must be whole numbers, not float64"),
+        ({"epochs": [], "keys": []}, "there is no snapshot"),
     ],
 )
 def test_what_is_no_history(change, message):
@@ -145,6 +162,8 @@ def test_what_has_no_ages():
         age_pyramid(history, mask=[True])
     with pytest.raises(ValueError, match="give steps and born"):
         age_pyramid(WiringHistory(4, 3, [0, 1], [[0], [1]]))
+    with pytest.raises(ValueError, match="step 10, before the event of that step, and has births from 10 to 10"):
+        age_pyramid(WiringHistory(4, 3, [0, 1], [[0], [1]], [0, 10], [[0], [10]]))
     with pytest.raises(ValueError, match="births from 11 to 11"):
         age_pyramid(WiringHistory(4, 3, [0, 1], [[0], [1]], [0, 10], [[0], [11]]))
 
