@@ -81,13 +81,13 @@ def main() -> None:
         },
     )
     print("\n".join(lines(cells)))
-    runs = [run for found in done for run in found.runs if run.config["study"]["seed"] == 0]
+    runs = [run for found in done for run in found.runs]
     picture(runs, FIGURE if usual else FIGURE.with_stem(f"{FIGURE.stem}_{options.epochs}"))
     say(f"written to {path}")
 
 
 def picture(runs: list[Any], path: Path) -> None:
-    """Both zones over the epochs, first seed of each cell."""
+    """Both zones over the epochs, all seeds."""
     path.parent.mkdir(exist_ok=True)
     plot("zone-density", runs, path)
 

@@ -113,7 +113,13 @@ class Run:
         if zone is None:
             return None
         mask = np.zeros(int(self.config["data"]["n_features"]), dtype=bool)
-        mask[np.asarray(zone["inputs"], dtype=int)] = True
+        inputs = np.asarray(zone["inputs"], dtype=int)
+        if inputs.size and not 0 <= inputs.min() <= inputs.max() < mask.size:
+            raise ValueError(
+                f"the active zone of run {self.name} names the inputs {inputs.min()} to {inputs.max()}, but there are "
+                f"0 to {mask.size - 1}: its config.json is damaged"
+            )
+        mask[inputs] = True
         return mask
 
     def degrees(self, layer: int = 0, side: str = "pre") -> tuple[np.ndarray, np.ndarray]:
@@ -169,6 +175,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is damaged ({error}); restore it or train again") from None
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} is damaged (it holds a {type(config).__name__}); restore it or train again")
     if config.get("format") != FORMAT:
         raise ValueError(
             f"{path} has run format {config.get('format')}; this version reads format {FORMAT}: "
@@ -316,15 +324,18 @@ def _read_metrics(folder: Path) -> list[dict[str, Any]]:
     path = folder / "metrics.jsonl"
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_bytes().splitlines()
     metrics = []
     for number, line in enumerate(lines):
         try:
-            metrics.append(json.loads(line))
-        except json.JSONDecodeError:
+            found = json.loads(line)
+        except ValueError:
             if number == len(lines) - 1:  # a crash in the middle of the last line loses that line only
                 break
-            raise ValueError(f"{path}, line {number + 1} is damaged; restore the file or train again") from None
+            found = None
+        if not isinstance(found, dict):
+            raise ValueError(f"{path}, line {number + 1} is damaged; restore the file or train again")
+        metrics.append(found)
     return metrics
 
 
@@ -334,7 +345,8 @@ class _FolderSnapshots(Mapping[int, Snapshot]):
     def __init__(self, folder: Path):
         self._folder = folder
         self._read: dict[int, Snapshot] = {}
-        self._epochs = sorted(int(path.stem) for path in (folder / "topology").glob("[0-9]*.npz"))
+        named = [path.stem for path in (folder / "topology").glob("[0-9]*.npz")]
+        self._epochs = sorted(int(name) for name in named if name.isdecimal())
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._epochs)
@@ -361,4 +373,6 @@ class _FolderSnapshots(Mapping[int, Snapshot]):
                 )
         except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"{path} is damaged ({error}); restore it or train again") from None
+        if not layers:
+            raise ValueError(f"{path} is damaged (it holds no layer); restore it or train again")
         return Snapshot(epoch, layers)

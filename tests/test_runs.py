@@ -160,3 +160,13 @@ def test_a_crash_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
     write_atomically(path, b"new")
     assert path.read_bytes() == b"new"
     assert [found.name for found in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_zone_outside_the_inputs_says_so(tmp_path):
+    folder = written(tmp_path / "run").folder
+    config = json.loads((folder / "config.json").read_text())
+    config["zone"] = {"rule": "columns((0, 99999))", "inputs": [0, 99999]}
+    config.setdefault("data", {})["n_features"] = 4
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="names the inputs 0 to 99999, but there are 0 to 3"):
+        _ = load_run(folder).zone_mask

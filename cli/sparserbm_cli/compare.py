@@ -25,6 +25,8 @@ def compare(runs: tuple[str, ...], out: str) -> None:
     if len(runs) < 2:
         raise click.UsageError("give two run folders or more")
     path = plotting.checked_path(Path(out))
+    if path.suffix.lower() == ".gif":
+        raise click.ClickException("a comparison does not move; save it as .png, .svg or .pdf")
     table = comparison.load(plotting.as_runs(list(runs)))
     rows = [("", list(table.names)), *table.rows()]
     first = max(len(name) for name, _ in rows)

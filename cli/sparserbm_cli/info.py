@@ -20,7 +20,12 @@ def info(path: str) -> None:
     place = Path(path)
     if not place.exists():
         raise click.ClickException(f"there is no {path}; give a run folder or a checkpoint (.npz)")
-    lines = _of_folder(place) if place.is_dir() else _of_file(place)
+    try:
+        lines = _of_folder(place) if place.is_dir() else _of_file(place)
+    except KeyError as error:
+        raise click.ClickException(
+            f"{path} is damaged (it says nothing of {error}); restore it or train again"
+        ) from None
     width = max(len(name) for name, _ in lines)
     for name, text in lines:
         click.echo(f"{name:<{width}}  {text}")

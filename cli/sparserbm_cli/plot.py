@@ -25,8 +25,8 @@ def _figures() -> list[str]:
     sparserbm plot zone-density runs/a runs/b -o density.png
     sparserbm plot report runs/* -o report.html
 
-    FIGURE is one of: {", ".join(_figures())}. The suffix of -o says how it is written: .png, .svg or .pdf; a report
-    is one .html file."""
+    FIGURE is one of: {", ".join(_figures())}. The suffix of -o says how it is written: .png, .svg or .pdf, and
+    .gif for a connection-map that moves; a report is one .html file."""
 )
 @click.argument("figure")
 @click.argument("runs", nargs=-1, required=True, type=click.Path())

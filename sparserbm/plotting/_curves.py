@@ -85,13 +85,14 @@ def learning_panels(
         for curve in table.curves:
             number = place[curve.name]
             series[number][metric] = _series(curve.epochs, curve.train, limit, stops[number])
-            series[number][held_out] = _series(curve.epochs, curve.validation, limit, stops[number])
+            if table.split:
+                series[number][held_out] = _series(curve.epochs, curve.validation, limit, stops[number])
         lines = [_line(held_out, "validation"), _line(metric, "training", dashed=True)]
+        if not table.split:  # a figure of both sets, or of one by its name
+            lines = [_line(metric, metric.replace("_", " "))]
         title = table.label[0].upper() + table.label[1:]
-        panel = _panel(f"{title}, {table.kind.upper()}" if several else title, lines if table.split else lines[1:])
+        panel = _panel(f"{title}, {table.kind.upper()}" if several else title, lines)
         panel |= {"kind": table.kind, "percent": metric == "accuracy"}
-        if not table.split:
-            panel["lines"][0]["dashed"] = False
         panels.append(panel)
     return panels, series
 

@@ -64,6 +64,12 @@ class Profiles:
             found[label] = self.curves[members].mean(axis=0)
         return found
 
+    def errors_of_means(self) -> np.ndarray:
+        """Standard errors of `means`, (n_groups, n_places), by those of their members; NaN where they have none."""
+        errors = np.full(self.curves.shape, np.nan) if self.errors is None else self.errors
+        members = [self.members(group) for group in dict.fromkeys(self.groups)]
+        return np.array([np.sqrt((errors[places] ** 2).sum(axis=0)) / len(places) for places in members])
+
     def members(self, group: str) -> list[int]:
         return [place for place, other in enumerate(self.groups) if other == group]
 

@@ -183,6 +183,13 @@ def zone_of(run: Run, figure: str, given: np.ndarray | None = None) -> np.ndarra
     return mask
 
 
+def rule_of(run: Run) -> str:
+    """The rule of the active zone; "" without one. A long one, such as a list of columns, by its name and its size."""
+    zone = run.config.get("zone") or {}
+    rule = str(zone.get("rule", ""))
+    return rule if len(rule) <= LONGEST_VALUE else f"{rule.split('(')[0]}, {len(zone.get('inputs', ()))} inputs"
+
+
 def last_value(run: Run, *keys: str) -> float:
     """The newest measured value of the first of these metrics that the run has; NaN if it has none."""
     for key in keys:

@@ -18,7 +18,7 @@ from matplotlib.axis import Axis
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 WIDTH = 6.5
 DPI = 150
@@ -119,6 +119,9 @@ def epoch_axis(axes: Axes, label: bool = True) -> None:
 
 def plain_logarithms(axis: Axis, percent: bool = False) -> None:
     """Plain numbers, or per cent, on a logarithmic axis: Matplotlib writes powers as formulas, which are off here."""
+    low, high = axis.get_view_interval()
+    if high / low < 50:  # less than two decades have hardly a power of ten
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:g} %" if percent else f"{x:g}"))
     axis.set_minor_formatter(NullFormatter())
 

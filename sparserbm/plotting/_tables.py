@@ -24,7 +24,8 @@ def results_table(runs: list[Run]) -> str:
 
     The page sorts the lines by any column; the name of a run is a button that shows the run.
     """
-    keys = dict.fromkeys(key for run in runs for key in study_of(run) if key not in ("model", "seed")) or {"l2": None}
+    keys = dict.fromkeys(key for run in runs for key in study_of(run) if key not in ("model", "seed"))
+    keys = keys or {"regularization": None}
     heads = ["run", "model", *map(key_text, keys), "seed", "epochs", "centre", "margin", "index", "z", "p", "verdict"]
     heads += ["training loss", "validation loss", "training accuracy", "validation accuracy"]
     head = "".join(f'<th scope="col"><button type="button">{html.escape(text)}</button></th>' for text in heads)
@@ -39,7 +40,7 @@ def results_table(runs: list[Run]) -> str:
 
 
 def _result(run: Run, keys: list[str]) -> list[Cell]:
-    settings = run.config.get("recipe", {}) | study_of(run)
+    settings = run.config.get("recipe", {}) | run.config.get("training", {}) | study_of(run)
     given = [(_plain(value), _number_or_none(value)) for value in map(settings.get, keys)]
     seed, epochs = run.config.get("seed"), run.metrics[-1]["epoch"] if run.metrics else None
     row = [

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from sparserbm.plotting._p_values import p_text
-from sparserbm.plotting._runs import kind, last_value
+from sparserbm.plotting._runs import kind, last_value, rule_of
 from sparserbm.plotting._tables import last_index, number
 from sparserbm.plotting._zone_series import signed, tally
 from sparserbm.runs import Run
@@ -156,7 +156,7 @@ def _place(value: float, ends: tuple[float, float]) -> float:
 
 def _note(groups: dict[str, list[Run]]) -> str:
     runs = [run for members in groups.values() for run in members]
-    rules = sorted({str((run.config.get("zone") or {}).get("rule", "")) for run in runs} - {""})
+    rules = sorted({rule_of(run) for run in runs} - {""})
     zone = f" ({', '.join(rules)})" if rules else ""
     note = (
         f"z counts how many standard deviations the connections in the active zone{zone} lie above those of a "

@@ -67,7 +67,7 @@ def _pyramid(run: Run, history: WiringHistory, epoch: int, title: str) -> Pyrami
     per_epoch = float(history.steps[place]) / max(epoch, 1) or 1.0
     # Ages are whole epochs where events come once an epoch: bins end between them.
     width = -(-max(epoch, 1) // BINS)
-    edges = per_epoch * np.concatenate([[0], np.arange(width, epoch + width, width) + 0.5])
+    edges = per_epoch * np.concatenate([[0], np.arange(width, max(epoch, 1) + width, width) + 0.5])
     ages = age_pyramid(history, epoch=epoch, mask=mask, bins=edges)
     each = (history.steps[place] - history.born[place]) / per_epoch
     if mask is None:
@@ -117,15 +117,17 @@ def _draw(axes: Axes, one: Pyramid) -> None:
         axes.set_xlim(-1.05, 1.05)
         axes.set_xticks([-0.5, 0.5], ["margin", "active zone"])
         axes.tick_params(axis="x", length=0)
-        axes.set_xlabel("connections per input")
+        axes.set_xlabel("connections per input,\neach panel on its own scale")
     axes.set(title=one.title, ylim=(0, edges[-1]))
 
 
 def _finding(table: list[Pyramid]) -> str:
-    inside, outside = table[-1].young
-    if np.isnan(outside):
-        return f"Half of the connections are younger than {inside:.3g} epochs ({table[-1].title})"
+    inside, outside = (f"at most {age:.3g} epochs old" if age == age else "" for age in table[-1].young)
+    if not inside and not outside:
+        return f"There are no connections ({table[-1].title})"
+    if not outside:
+        return f"Half of the connections are {inside} ({table[-1].title})"
     return (
-        f"Half of the connections are younger than {inside:.3g} epochs in the active zone, {outside:.3g} in the margin "
+        f"Half of the connections are {inside or 'none'} in the active zone, {outside} in the margin "
         f"({table[-1].title})"
     )

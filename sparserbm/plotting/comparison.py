@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from sparserbm.plotting import _style
+from sparserbm.plotting._p_values import p_number
 from sparserbm.plotting._runs import epochs_of, last_value, names
 from sparserbm.plotting._zone_series import index_at
 from sparserbm.plotting.topology_distance import last_layers
@@ -44,7 +46,8 @@ class Comparison:
     metrics : dict of str to (n_runs,) float
         NaN where a run did not measure it; only those that some run did.
     distance, null : (n_runs, n_runs) float, or None
-        Between the last topologies, as `topology.distances` gives them; None where the runs' nets do not compare.
+        Between the last topologies, as `topology.distances` gives them; NaN for two nets that do not compare, None
+        where none do.
     why : str
         Why there are no distances.
     """
@@ -76,16 +79,23 @@ class Comparison:
                 ("p", ".2g"),
                 ("verdict", ""),
             ):
-                texts = ["-" if index is None else format(getattr(index, title), form) for index in self.indices]
+                texts = [
+                    "-" if index is None else p_number(index.p) if title == "p" else format(getattr(index, title), form)
+                    for index in self.indices
+                ]
                 found.append((title.replace("_", " "), texts))
         if self.distance is not None and self.null is not None:
             for place, name in enumerate(self.names):
                 texts = [
-                    "0" if place == other else f"{self.distance[place, other]:.3f} ({self.null[place, other]:.3f})"
+                    "0" if place == other else _distance_text(self.distance[place, other], self.null[place, other])
                     for other in range(len(self.names))
                 ]
                 found.append((f"distance to {name} (random nets)", texts))
         return found
+
+
+def _distance_text(distance: float, null: float) -> str:
+    return "-" if math.isnan(distance) else f"{distance:.3f} ({null:.3f})"
 
 
 def load(runs: list[Run]) -> Comparison:
@@ -101,7 +111,7 @@ def load(runs: list[Run]) -> Comparison:
     distance = null = None
     why = ""
     try:
-        distance, null = distances([last_layers(run) for run in runs])
+        distance, null = _distances(runs)
     except ValueError as error:
         why = str(error)
     indices = [None if run.zone_mask is None else index_at(run, epochs_of(run)[-1], FIGURE) for run in runs]
@@ -117,6 +127,20 @@ def load(runs: list[Run]) -> Comparison:
         null,
         why,
     )
+
+
+def _distances(runs: list[Run]) -> tuple[np.ndarray, np.ndarray]:
+    """Of all pairs; NaN where the nets have other numbers of layers or inputs."""
+    nets = [last_layers(run) for run in runs]
+    kinds = [(len(net), net[0][2]) for net in nets]
+    if len(set(kinds)) == len(runs):
+        texts = (f"{name}: {layers} over {inputs} inputs" for name, (layers, inputs) in zip(names(runs), kinds))
+        raise ValueError(f"the nets have other numbers of layers or inputs ({'; '.join(texts)})")
+    distance, null = (np.full((len(runs), len(runs)), np.nan) for _ in range(2))
+    for kind in dict.fromkeys(kinds):
+        places = np.array([place for place, other in enumerate(kinds) if other == kind])
+        distance[np.ix_(places, places)], null[np.ix_(places, places)] = distances([nets[place] for place in places])
+    return distance, null
 
 
 def size(table: Comparison) -> tuple[float, float]:
@@ -141,6 +165,12 @@ def draw(figure: Figure | SubFigure, table: Comparison) -> None:
     for key, panel in zip(shown, axes):
         _dots(panel, places, table.metrics[key])
         panel.set(xlabel="last epoch", title=METRICS[key][0])
+        panel.xaxis.set_major_locator(MaxNLocator(nbins=3))
+        if METRICS[key][1].endswith("%"):
+            panel.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
+        for place in np.flatnonzero(np.isnan(table.metrics[key])):
+            where = {"transform": panel.get_yaxis_transform(), "ha": "center", "va": "center"}
+            panel.text(0.5, place, "not measured", fontsize=8, color=_style.GREY, **where)
     _style.set_title(figure, _finding(table))
 
 
@@ -151,7 +181,7 @@ def _draw_distances(axes: Axes, table: Comparison) -> None:
     axes.set(xlabel="run", title="distance (NNSTD)")
     if len(table.names) <= 8:
         for i, j in np.ndindex(table.distance.shape):
-            if i != j:
+            if i != j and not math.isnan(table.distance[i, j]):
                 value = table.distance[i, j]
                 colour = "white" if value < 0.6 else "black"
                 axes.text(j, i, f"{value:.2f}".lstrip("0"), ha="center", va="center", color=colour, fontsize=8)
@@ -167,5 +197,5 @@ def _finding(table: Comparison) -> str:
         return f"{len(table.names)} runs side by side"
     apart = table.distance[np.triu_indices(len(table.names), 1)]
     null = table.null[np.triu_indices(len(table.names), 1)]
-    between = " to ".join(dict.fromkeys(f"{value:.2f}" for value in (apart.min(), apart.max())))
+    between = " to ".join(dict.fromkeys(f"{value:.2f}" for value in (np.nanmin(apart), np.nanmax(apart))))
     return f"Topologies {between} apart; random ones with as many connections {np.nanmean(null):.2f}"

@@ -14,6 +14,7 @@ from sparserbm.runs import Run
 from sparserbm.topology import concentric_trend
 
 FIGURE = "concentric-trend"
+CHANCE = 3.0  # standard errors
 
 
 def load(runs: list[Run], n_epochs: int = 6, image_shape: Sequence[int] | None = None) -> Profiles:
@@ -29,8 +30,12 @@ def load(runs: list[Run], n_epochs: int = 6, image_shape: Sequence[int] | None =
     """
 
     def measure(run: Run, epoch: int) -> Profile:
-        trend = concentric_trend(run.snapshots[epoch].layers[0].degree_pre, shape_of(run, FIGURE, image_shape))
-        return Profile(2 * np.arange(1, trend.size + 1), trend, None, float(trend[-1]))
+        degrees = run.snapshots[epoch].layers[0].degree_pre
+        trend = concentric_trend(degrees, shape_of(run, FIGURE, image_shape))
+        sides = 2 * np.arange(1, trend.size + 1)
+        # Of the mean of so many inputs, drawn from all: the whole image has none.
+        error = degrees.std() * np.sqrt((1 - sides**2 / degrees.size) / sides**2)
+        return Profile(sides, trend, error, float(trend[-1]))
 
     return profiles(
         runs, n_epochs, measure, f"{FIGURE} compares runs with images of one size; draw the others separately"
@@ -56,17 +61,19 @@ def draw(figure: Figure | SubFigure, table: Profiles) -> None:
 
 
 def _finding(table: Profiles) -> str:
-    means = table.means()
-    trusted = np.array(list(means.values()))[:, noisy_sides(table.places.size) :]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        excess = np.nan_to_num(trusted / trusted[:, -1:] - 1.0)  # NaN: no connections
-    which = len(means) - 1 if table.over_time else int(np.argmax(np.abs(excess).max(axis=1)))
-    place = int(np.argmax(np.abs(excess[which])))
-    side, change = table.places[-trusted.shape[1] :][place], excess[which, place]
-    label = list(means)[which]
-    if abs(change) < 0.005:
-        return f"No centred square is denser or thinner than the whole image ({label})"
+    means, noisy = table.means(), noisy_sides(table.places.size)
+    trusted = np.array(list(means.values()))[:, noisy:]
+    excess = trusted - trusted[:, -1:]
+    # Squares are many, and hold each other: three standard errors, where one square would need two.
+    sure = np.abs(excess) > CHANCE * table.errors_of_means()[:, noisy:]
+    which = [len(means) - 1] if table.over_time else range(len(means))
+    size_of = np.where(sure, np.abs(excess), 0.0)[which]
+    row, place = np.unravel_index(int(size_of.argmax()), size_of.shape)
+    label = list(means)[which[row]]
+    if size_of[row, place] == 0:
+        about = f" ({label})" if len(which) == 1 else ""
+        return f"No centred square differs from the whole image by more than chance{about}"
+    side, change = table.places[noisy:][place], excess[which[row], place]
     word = "more" if change > 0 else "fewer"
-    return (
-        f"The central {side} x {side} has {abs(change):.0%} {word} connections per input than the whole image ({label})"
-    )
+    share = abs(change) / trusted[which[row], -1]
+    return f"The central {side} x {side} has {share:.0%} {word} connections per input than the whole image ({label})"

@@ -84,14 +84,16 @@ def _row(run: Run, name: str, n_epochs: int, given: Sequence[int] | None, zone: 
 def size(table: list[MapRow]) -> tuple[float, float]:
     rows, columns = _grid(table)
     ratio = table[0].images.shape[1] / table[0].images.shape[2]
-    return _style.WIDTH, 0.5 + rows * (0.3 + 0.8 * _style.WIDTH / columns * ratio)
+    name = 0.35 if len(table) > 1 and _moments(table) == 1 else 0
+    return _style.WIDTH, 0.5 + rows * (0.3 + name + 0.8 * _style.WIDTH / columns * ratio)
 
 
 def stills(table: list[MapRow]) -> list[list[MapRow]]:
     """One map of each run at a time, all on one colour scale; a run that has fewer stays at its last."""
     limits = _limits(table)[:2]
-    moments = max(len(row.epochs) for row in table)
-    return [[_moment(row, min(place, len(row.epochs) - 1), limits) for row in table] for place in range(moments)]
+    return [
+        [_moment(row, min(place, len(row.epochs) - 1), limits) for row in table] for place in range(_moments(table))
+    ]
 
 
 def _moment(row: MapRow, place: int, limits: tuple[float, float]) -> MapRow:
@@ -112,14 +114,15 @@ def draw(figure: Figure | SubFigure, table: list[MapRow]) -> None:
     for place in axes.flat:
         place.axis("off")
     for number, row in enumerate(table):
-        cells = axes.flat if len(table) == 1 else axes[number]
+        cells = axes.flat if len(table) == 1 else axes.flat[number:] if _moments(table) == 1 else axes[number]
         for place, epoch, image in zip(cells, row.epochs, row.images, strict=False):
             place.axis("on")
             shown = _style.show_image(place, image, low, high)
-            place.set_title(f"epoch {epoch}", pad=3)
+            name = textwrap.fill(row.name, 24) + "\n" if len(table) > 1 and _moments(table) == 1 else ""
+            place.set_title(f"{name}epoch {epoch}", pad=3)
             if row.zone is not None:
                 _style.outline(place, row.zone)
-        if len(table) > 1:
+        if len(table) > 1 and _moments(table) > 1:
             axes[number, 0].set_ylabel(textwrap.fill(row.name, 20), fontsize=9)
     aspect = 6 * size(table)[1]  # a bar of one width, however high the figure is
     figure.colorbar(shown, ax=axes, label="connections per input", extend=extend, aspect=aspect, pad=0.02)
@@ -127,17 +130,24 @@ def draw(figure: Figure | SubFigure, table: list[MapRow]) -> None:
 
 
 def _grid(table: list[MapRow]) -> tuple[int, int]:
-    longest = max(len(row.epochs) for row in table)
-    if len(table) > 1:
-        return len(table), longest
-    columns = min(longest, 3)
-    return -(-longest // columns), columns
+    """Rows and columns: a row for each run, or the maps of one run, or one map of each, side by side."""
+    if len(table) > 1 and _moments(table) > 1:
+        return len(table), _moments(table)
+    n_maps = max(len(table), _moments(table))
+    columns = min(n_maps, 3)
+    return -(-n_maps // columns), columns
+
+
+def _moments(table: list[MapRow]) -> int:
+    return max(len(row.epochs) for row in table)
 
 
 def _finding(table: list[MapRow]) -> str:
     indices = [row.last for row in table if row.last is not None]
     if len(table) > 1:
-        return f"Verdict after the last epoch: {tally(indices)}" if indices else "Connections per input by epoch"
+        epochs = {int(row.epochs[-1]) for row in table}
+        when = f"epoch {epochs.pop()}" if len(epochs) == 1 else "the last epoch shown"
+        return f"Verdict after {when}: {tally(indices)}" if indices else "Connections per input by epoch"
     row = table[0]
     if row.last is not None:
         return finding(row.last, row.epochs[-1])

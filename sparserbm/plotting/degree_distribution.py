@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from sparserbm.plotting import _style
-from sparserbm.plotting._runs import epochs_of, names
+from sparserbm.plotting._runs import cell_labels, epochs_of, kind, names
 from sparserbm.runs import Run
 from sparserbm.topology import PowerLawFit, power_law
+from sparserbm.topology.degree_laws import SMALLEST_TAIL
 
 FIGURE = "degree-distribution"
 SIDES = {"post": "hidden units", "pre": "inputs"}
@@ -20,7 +21,7 @@ WORDS = {
     "lognormal": "lognormal",
     "binomial": "binomial, as at random",
     "light tail": "a light tail",
-    "undecided": "no law",
+    "undecided": "undecided",
 }
 
 
@@ -31,6 +32,8 @@ class Degrees:
     Attributes
     ----------
     side : {"post", "pre"}
+    what : str
+        The units of that side.
     name : str
         Of the run, or how many there are.
     epochs : (first, last)
@@ -44,6 +47,7 @@ class Degrees:
     """
 
     side: str
+    what: str
     name: str
     epochs: tuple[int, int]
     degrees: tuple[np.ndarray, np.ndarray]
@@ -57,20 +61,36 @@ def load(runs: list[Run], layer: int = 0, bootstrap: int = 200) -> list[Degrees]
     Parameters
     ----------
     runs : list of Run
+        Several: of one setting, so that their degrees are draws of the same thing.
     layer : int
         Matrix of connections, from 0 at the input.
     bootstrap : int
         Samples for the p value of the power law.
     """
+    _check(runs, layer)
     return [_degrees(runs, side, layer, bootstrap) for side in SIDES]
+
+
+def _check(runs: list[Run], layer: int) -> None:
+    """One layer there, and one setting."""
+    settings = []
+    for run, cell in zip(runs, cell_labels(runs)):
+        layers = run.snapshots[epochs_of(run)[0]].layers
+        if not 0 <= layer < len(layers):
+            raise ValueError(f"{FIGURE}: run {run.name} has no layer {layer}; it has 0 to {len(layers) - 1}")
+        shape = f"{len(layers[layer].degree_pre)} x {len(layers[layer].degree_post)}"
+        settings.append(f"{kind(run).upper()} {shape}" if len(set(cell_labels(runs))) == 1 else f"{cell}, {shape}")
+    if len(different := list(dict.fromkeys(settings))) > 1:
+        raise ValueError(
+            f"{FIGURE} takes the units of all runs together, and these are different nets: {'; '.join(different)}; "
+            f"draw them separately"
+        )
 
 
 def _degrees(runs: list[Run], side: str, layer: int, bootstrap: int) -> Degrees:
     from scipy.stats import binom
 
     ends = [(epochs_of(run)[0], epochs_of(run)[-1]) for run in runs]
-    if any(layer >= len(run.snapshots[epochs[0]].layers) for run, epochs in zip(runs, ends)):
-        raise ValueError(f"{FIGURE}: there is no layer {layer} in every run; layers count from 0 at the input")
     shown = [
         np.concatenate(
             [getattr(run.snapshots[epochs[place]].layers[layer], f"degree_{side}") for run, epochs in zip(runs, ends)]
@@ -79,12 +99,11 @@ def _degrees(runs: list[Run], side: str, layer: int, bootstrap: int) -> Degrees:
     ]
     other = len(getattr(runs[0].snapshots[ends[0][0]].layers[layer], f"degree_{'pre' if side == 'post' else 'post'}"))
     largest = max(int(each.max()) for each in shown)
-    try:
-        fit = power_law(shown[1], n_other=other, bootstrap=bootstrap)
-    except ValueError:  # all units have the same degree
-        fit = None
+    some = np.unique(shown[1][shown[1] > 0]).size > 1
+    fit = power_law(shown[1], n_other=other, bootstrap=bootstrap) if some else None
     return Degrees(
         side,
+        SIDES[side] if layer == 0 else f"units {'behind' if side == 'post' else 'before'} layer {layer}",
         names(runs)[0] if len(runs) == 1 else f"{len(runs)} runs",
         ends[0],
         (shown[0], shown[1]),
@@ -123,7 +142,7 @@ def _draw(axes: Axes, one: Degrees) -> None:
         )
     grid = np.arange(1, len(one.random))
     axes.plot(grid, one.random[1:], "--", color=_style.GREY, lw=1, label="random wiring")
-    if one.fit is not None:
+    if one.fit is not None and one.fit.n_tail >= SMALLEST_TAIL:
         tail = np.arange(one.fit.d_min, len(one.random))
         text = f"power law, exponent {one.fit.alpha:.1f}"
         axes.plot(
@@ -133,9 +152,11 @@ def _draw(axes: Axes, one: Degrees) -> None:
             lw=1.4,
             label="power law",
         )
-        p = "" if one.fit.p is None else f"\np = {one.fit.p:.2f}"
+        p = "" if one.fit.p is None else "\np < 0.01" if one.fit.p < 0.01 else f"\np = {one.fit.p:.2f}"
         axes.text(0.04, 0.05, f"{text}\nfrom {one.fit.d_min} on{p}", transform=axes.transAxes, fontsize=8)
-    axes.set(xscale="log", yscale="log", ylim=(0.5 / n, 1.5), xlabel="connections", title=SIDES[one.side])
+    fewest = min(int(each[each > 0].min()) for each in one.degrees if each.any()) if one.random.size > 1 else 1
+    limits = (max(0.8, 0.7 * fewest), None)
+    axes.set(xscale="log", yscale="log", xlim=limits, ylim=(0.5 / n, 1.5), xlabel="connections", title=one.what)
     _style.plain_logarithms(axes.xaxis)
     _style.plain_logarithms(axes.yaxis, percent=True)
 
@@ -148,5 +169,5 @@ def at_least(degrees: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _finding(table: list[Degrees]) -> str:
-    words = [f"{SIDES[one.side]}: {'all alike' if one.fit is None else WORDS[one.fit.verdict]}" for one in table]
+    words = [f"{one.what}: {'all alike' if one.fit is None else WORDS[one.fit.verdict]}" for one in table]
     return f"Degrees after epoch {table[0].epochs[1]}, {table[0].name}: {'; '.join(words)}"

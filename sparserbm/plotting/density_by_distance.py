@@ -67,8 +67,7 @@ def _finding(table: Profiles) -> str:
     inside, outside = int(np.searchsorted(table.places, 0)) - 1, int(np.searchsorted(table.places, 0))
     steps = [mean[inside] - mean[outside] for mean in means.values()]
     which = len(steps) - 1 if table.over_time else int(np.argmax(np.abs(steps)))
-    label, mean = list(means.items())[which]
-    return (
-        f"{mean[inside]:.1f} connections per input in the last pixel inside the active zone, "
-        f"{mean[outside]:.1f} in the first outside ({label})"
-    )
+    (label, mean), error = list(means.items())[which], table.errors_of_means()[which]
+    last, first = (f"{mean[place]:.1f} ± {error[place]:.1f}" for place in (inside, outside))
+    where = "connections per input in the last pixel inside the active zone"
+    return f"{last} {where}, {first} in the first outside ({label})"

@@ -68,7 +68,7 @@ def _groups(table: list[Tried]) -> list[str]:
 
 def _finding(table: list[Tried]) -> str:
     seen = [one.explored.share[-1] for one in table]
-    share = f"{seen[0]:.0%}" if len(table) == 1 else f"{min(seen):.0%} to {max(seen):.0%}"
+    share = " to ".join(dict.fromkeys((f"{min(seen):.0%}", f"{max(seen):.0%}")))
     epoch = max(one.explored.epochs[-1] for one in table)
     at_first = f"{min(one.explored.share[0] for one in table):.1%} at first"
     bound = "" if all(_exact(one.explored) for one in table) else "At least "

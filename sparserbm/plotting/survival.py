@@ -9,7 +9,7 @@ from matplotlib.figure import Figure, SubFigure
 from sparserbm.plotting import _style
 from sparserbm.plotting._runs import run_labels
 from sparserbm.runs import Run
-from sparserbm.topology import SurvivalCurve, WiringHistory, survival_curve
+from sparserbm.topology import SurvivalCurve, WiringHistory, survival_curve, turnover
 
 FIGURE = "survival"
 
@@ -24,11 +24,14 @@ class Survival:
     steps_per_epoch : float
     curve : SurvivalCurve
         Ages in steps.
+    estimated : bool
+        Some connections came and went between snapshots, so that only the numbers of the newborns tell of them.
     """
 
     name: str
     steps_per_epoch: float
     curve: SurvivalCurve
+    estimated: bool
 
 
 def load(runs: list[Run], first: bool = False) -> list[Survival]:
@@ -48,8 +51,12 @@ def load(runs: list[Run], first: bool = False) -> list[Survival]:
             curve = survival_curve(history, born_from=0 if first else 1)
         except ValueError as error:
             raise ValueError(f"{FIGURE}: run {label}: {error}") from None
+        if not len(curve.ages):
+            raise ValueError(f"{FIGURE}: no connection of run {label} died between its snapshots")
+        unseen = turnover(history).unseen
         steps = 0 if history.steps is None else int(history.steps[-1])
-        found.append(Survival(label, max(steps, 1) / max(int(history.epochs[-1]), 1), curve))
+        per_epoch = max(steps, 1) / max(int(history.epochs[-1]), 1)
+        found.append(Survival(label, per_epoch, curve, unseen is not None and bool(unseen.any())))
     return found
 
 
@@ -63,7 +70,8 @@ def draw(figure: Figure | SubFigure, table: list[Survival]) -> None:
     colours, handles = _style.category_colours(len(table)), []
     for one, colour in zip(table, colours):
         ages, curve = one.curve.ages / one.steps_per_epoch, one.curve
-        (line,) = axes.step(ages, curve.survival, where="post", color=colour, label=one.name)
+        marker = "o" if len(ages) == 1 else None  # one age is no line
+        (line,) = axes.step(ages, curve.survival, where="post", color=colour, label=one.name, marker=marker)
         axes.fill_between(ages, curve.lower, curve.upper, step="post", color=colour, alpha=0.2, lw=0)
         handles.append(line)
     axes.set(xlabel="age in epochs", ylabel="live longer", xscale="log", yscale="log")
@@ -78,10 +86,11 @@ def draw(figure: Figure | SubFigure, table: list[Survival]) -> None:
 
 def _finding(table: list[Survival]) -> str:
     first = [f"{one.curve.survival[0]:.1%}" for one in table]
-    if len(table) > 1:
-        return f"Of the newborn connections {', '.join(first)} live through their first event"
-    ages = f"{table[0].curve.ages[-1] / table[0].steps_per_epoch:.3g}"
-    return (
-        f"Of the newborn connections {first[0]} live through their first event, "
-        f"{table[0].curve.survival[-1]:.1%} for more than {ages} epochs"
-    )
+    shares = ", ".join(first)
+    if len(table) > 2:
+        shares = " to ".join(dict.fromkeys(sorted(first, key=lambda text: float(text[:-1]))[:: len(first) - 1]))
+    found = f"Of the newborn connections {shares} live through their first event"
+    if len(table) == 1:
+        ages = f"{table[0].curve.ages[-1] / table[0].steps_per_epoch:.3g}"
+        found += f", {table[0].curve.survival[-1]:.1%} for more than {ages} epochs"
+    return found + (" (estimated: snapshots missed some)" if any(one.estimated for one in table) else "")

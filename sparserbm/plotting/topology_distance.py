@@ -108,7 +108,9 @@ def _matrix(figure: Figure | SubFigure, axes: Axes, table: Distances) -> None:
     shown = axes.imshow(table.distance, cmap=_style.SEQUENCE, vmin=0, vmax=1, interpolation="nearest")
     ticks = np.arange(len(table.labels))
     texts = [str(epoch) for epoch in table.epochs] if len(table.names) == 1 else _numbered(table)
-    keep = ticks[:: -(-len(ticks) // 16)]
+    step = -(-len(ticks) // 16)
+    # Of several runs first and last epochs take turns: an odd step names both.
+    keep = ticks[:: step + (step % 2 == 0 and len(table.names) > 1)]
     axes.set_xticks(keep, [texts[k] for k in keep], rotation=90)
     axes.set_yticks(keep, [texts[k] for k in keep])
     axes.set_xlabel("epoch" if len(table.names) == 1 else "run: epoch")
@@ -122,7 +124,8 @@ def _matrix(figure: Figure | SubFigure, axes: Axes, table: Distances) -> None:
     bar = figure.colorbar(shown, ax=axes, location="bottom", label="distance (NNSTD)", aspect=30, pad=0.02)
     null = np.nanmean(table.null)
     bar.ax.axvline(null, color="black", lw=1.2)
-    bar.ax.annotate("random", (null, 1), (0, 1), textcoords="offset points", ha="center", va="bottom", fontsize=8)
+    word = "random, mean" if np.nanstd(table.null) > 0.005 else "random"
+    bar.ax.annotate(word, (null, 1), (0, 1), textcoords="offset points", ha="center", va="bottom", fontsize=8)
 
 
 def _numbered(table: Distances) -> list[str]:
@@ -168,19 +171,19 @@ def embedded(distance: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _finding(table: Distances) -> str:
-    null = float(np.nanmean(table.null))
     if len(table.names) == 1:
-        moved = table.distance[0, -1]
         return (
-            f"From epoch {table.epochs[0]} to {table.epochs[-1]} the topology moves by {moved:.2f}; "
-            f"random ones are {null:.2f} apart"
+            f"From epoch {table.epochs[0]} to {table.epochs[-1]} the topology moves by {table.distance[0, -1]:.2f}; "
+            f"random ones are {table.null[0, -1]:.2f} apart"
         )
-    first, last = (_ends(table, which) for which in (0, -1))
-    return f"{len(table.names)} runs are {first:.2f} apart at first, {last:.2f} at last; random topologies {null:.2f}"
+    (first, at_first), (last, null) = (_ends(table, which) for which in (0, -1))
+    random = f"{null:.2f}" if f"{at_first:.2f}" == f"{null:.2f}" else f"{at_first:.2f} and {null:.2f}"
+    return f"{len(table.names)} runs are {first:.2f} apart at first, {last:.2f} at last; random topologies {random}"
 
 
-def _ends(table: Distances, which: int) -> float:
-    """Mean distance between the runs, of their first (0) or last (-1) topologies."""
+def _ends(table: Distances, which: int) -> tuple[float, float]:
+    """Mean distance between the runs, of their first (0) or last (-1) topologies, and its null."""
     of_run = [np.flatnonzero(table.runs == number)[which] for number in range(len(table.names))]
-    block = table.distance[np.ix_(of_run, of_run)]
-    return float(block[~np.eye(len(block), dtype=bool)].mean())
+    pairs = np.ix_(of_run, of_run)
+    others = ~np.eye(len(of_run), dtype=bool)
+    return float(table.distance[pairs][others].mean()), float(table.null[pairs][others].mean())

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
 from sparserbm.plotting import _style
-from sparserbm.plotting._runs import group_labels, kind, names
+from sparserbm.plotting._runs import group_labels, kind, names, rule_of
 from sparserbm.plotting._zone_series import ZoneSeries, finding, tally, zone_series
 from sparserbm.runs import Run
 
@@ -38,13 +38,9 @@ def load(runs: list[Run], zone: np.ndarray | None = None) -> list[ZoneLine]:
         Instead of the zone of the runs.
     """
     return [
-        ZoneLine(name, group, kind(run), _rule(run, zone), zone_series(run, FIGURE, zone))
+        ZoneLine(name, group, kind(run), rule_of(run) if zone is None else "", zone_series(run, FIGURE, zone))
         for run, name, group in zip(runs, names(runs), group_labels(runs))
     ]
-
-
-def _rule(run: Run, zone: np.ndarray | None) -> str:
-    return str((run.config.get("zone") or {}).get("rule", "")) if zone is None else ""
 
 
 def size(table: list[ZoneLine]) -> tuple[float, float]:

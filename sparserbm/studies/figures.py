@@ -28,8 +28,7 @@ MOST = 48  # cells; a picture of more would be too high to save, and a report ta
 def draw(found: Study) -> list[Path]:
     """Write the figures of a study and its ``report.html``; returns the paths.
 
-    The summary shows all runs; the other figures one run (the first seed) of each cell, and they and the report the
-    first 48 cells.
+    The summary shows all runs, the map one run (the first seed) of each cell; all but the summary the first 48 cells.
     """
     from sparserbm.plotting import plot, report
 
@@ -42,7 +41,7 @@ def draw(found: Study) -> list[Path]:
         if needs & lacking:
             continue
         paths.append(found.folder / f"{name}.png")
-        plot(name, found.runs if name == "study-summary" else some, paths[-1])
+        plot(name, {"study-summary": found.runs, "connection-map": some}.get(name, shown), paths[-1])
     paths.append(found.folder / "report.html")
     report(shown, paths[-1])
     return paths

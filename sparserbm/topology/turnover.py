@@ -83,12 +83,20 @@ class WiringHistory:
         n_layers = max((len(run.snapshots[epoch].layers) for epoch in run.snapshots), default=0)
         if n_layers and not 0 <= layer < n_layers:
             raise ValueError(f"layer={layer} does not exist; run {run.name} has the layers 0 to {n_layers - 1}")
-        whole = [epoch for epoch in sorted(run.snapshots) if run.snapshots[epoch].layers[layer].indptr is not None]
+        step = {line["epoch"]: line["step"] for line in run.metrics}
+        # A crash may have lost the last line of metrics, but not its snapshot: nobody knows the step.
+        whole = [
+            epoch
+            for epoch in sorted(run.snapshots)
+            if epoch in step and run.snapshots[epoch].layers[layer].indptr is not None
+        ]
         if not whole:
-            raise ValueError("no snapshot of this run holds whole patterns; train with snapshot_every=1")
+            raise ValueError(
+                "no snapshot of this run holds whole patterns and has its line in the metrics; train with "
+                "snapshot_every=1"
+            )
         found = [run.snapshots[epoch].layers for epoch in whole]
         n_pre, n_post = len(found[0][layer].degree_pre), len(found[0][layer].degree_post)
-        step = {line["epoch"]: line["step"] for line in run.metrics}
         lines = sorted((line["step"], line.get("grown", 0)) for line in run.metrics)
         others = [each for number, each in enumerate(found[0]) if number != layer]
         counted = any("grown" in line for line in run.metrics) and all(

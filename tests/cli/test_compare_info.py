@@ -1,6 +1,7 @@
 """``sparserbm compare`` and ``sparserbm info``: what is printed is what the runs hold."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -43,7 +44,9 @@ def test_runs_side_by_side(run, folder, tmp_path):
 def test_runs_that_have_no_distance(run, folder, tmp_path):
     code, out, err = run("compare", folder / "rbm0", folder / "mlp", "-o", tmp_path / "both.svg")
     assert (code, err) == (0, "")
-    assert "no distances: one network has 1 layers of connections, the other 3" in out
+    assert (
+        "no distances: the nets have other numbers of layers or inputs (rbm0: 1 over 24 inputs; mlp: 3 over 24" in out
+    )
     assert fields(out)["verdict"].split()[1] == "-"
     assert (tmp_path / "both.svg").is_file()
 
@@ -111,3 +114,38 @@ def test_a_damaged_checkpoint(run, folder, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"format": 99}))
     code, _, err = run("info", tmp_path)
     assert "has run format 99" in err
+
+
+def test_a_comparison_does_not_move(run, folder, tmp_path):
+    code, out, err = run("compare", folder / "rbm0", folder / "rbm1", "-o", tmp_path / "both.gif")
+    assert (code, out) == (1, "")
+    assert "does not move; save it as .png" in err
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "said"),
+    [
+        ("config.json", lambda text: "[]", "config.json is damaged (it holds a list)"),
+        ("config.json", lambda text: '{"format": 1}', "damaged (it says nothing of 'model')"),
+        ("metrics.jsonl", lambda text: text + "[1]\n", "metrics.jsonl, line 4 is damaged"),
+    ],
+)
+def test_a_damaged_folder(run, folder, tmp_path, file, change, said):
+    shutil.copytree(folder / "rbm0", tmp_path / "run")
+    path = tmp_path / "run" / file
+    path.write_text(change(path.read_text()))
+    code, _, err = run("info", tmp_path / "run")
+    assert code == 1
+    assert said in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("figure", ["age-pyramid", "explored", "survival"])
+def test_a_snapshot_whose_line_was_lost_is_left_out(run, folder, tmp_path, figure):
+    shutil.copytree(folder / "rbm0", tmp_path / "run")
+    path = tmp_path / "run" / "metrics.jsonl"
+    path.write_text(path.read_text()[:-9])
+    code, _, err = run("plot", figure, tmp_path / "run", "-o", tmp_path / "a.png")
+    assert "Traceback" not in err
+    assert code == 0 or "snapshot" in err
+    assert run("info", tmp_path / "run")[0] == 0

@@ -1,6 +1,7 @@
 """Every figure: its table against the runs it was made from, and that it can be drawn and saved."""
 
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from sparserbm.plotting import (
     topology_distance,
     zone_density,
 )
+from sparserbm.plotting._render import render
 from sparserbm.plotting._runs import group_labels, spread
 from sparserbm.plotting._style import CATEGORIES, in_parts, legend_shape
 from sparserbm.plotting._zone_series import signed
@@ -68,7 +70,10 @@ def test_every_figure_draws_on_a_subfigure(name, mlp):
     assert not right.axes
 
 
-@pytest.mark.parametrize("name", sorted(set(ALL) - {"receptive-fields", "survival", "topology-distance"}))
+ONE_CELL = {"degree-distribution"}  # takes units of several runs together
+
+
+@pytest.mark.parametrize("name", sorted(set(ALL) - ONE_CELL - {"receptive-fields", "survival", "topology-distance"}))
 def test_several_runs_in_one_figure(name, study_runs):
     figure = plotting.plot(name, study_runs[1::3])
     figure.draw_without_rendering()
@@ -167,6 +172,11 @@ def test_concentric_trend_averages_the_seeds_of_a_group(study_runs):
     assert means["MLP, L2 0.01, mean of 2"] == pytest.approx(table.curves[2:4].mean(axis=0))
 
 
+def test_a_random_wiring_has_no_finding(run_maker):
+    claims = [title(plotting.plot("concentric-trend", run_maker(seed=seed, n_epochs=1))) for seed in range(12)]
+    assert sum("by more than chance (epoch 1)" in claim for claim in claims) >= 11
+
+
 def test_seeds_are_a_band_around_their_mean(study_runs):
     table = concentric_trend.load(study_runs)
     axes = plotting.plot("concentric-trend", study_runs).axes[0]
@@ -187,8 +197,9 @@ def test_density_by_distance_is_that_of_the_rings(mlp):
     ring = np.concatenate([image[4, 4:24], image[23, 4:24], image[5:23, 4], image[5:23, 23]])
     assert table.curves[1, 9] == pytest.approx(ring.mean())
     found = title(plotting.plot("density-by-distance", mlp))
-    assert f"{table.curves[1, 9]:.1f} connections per input in the last pixel inside" in found
-    assert f"{table.curves[1, 10]:.1f} in the first outside (epoch 10)" in found
+    inside, outside = (f"{table.curves[1, k]:.1f} ± {table.errors[1, k]:.1f}" for k in (9, 10))
+    assert f"{inside} connections per input in the last pixel inside" in found
+    assert f"{outside} in the first outside (epoch 10)" in found
 
 
 def test_explored_counts_the_places_of_all_snapshots(mlp):
@@ -201,6 +212,47 @@ def test_explored_counts_the_places_of_all_snapshots(mlp):
 
 def whole_layers(run):
     return [snapshot.layers[0] for _, snapshot in sorted(run.snapshots.items()) if snapshot.layers[0].has_pattern]
+
+
+def test_a_comparison_of_two_mlps_and_an_rbm(mlp, rbm, run_maker):
+    other = run_maker(seed=5)
+    table = comparison.load([mlp, rbm, other])
+    assert np.isnan(table.distance[1, [0, 2]]).all()
+    assert table.distance[0, 2] == nnstd(*(topology_distance.last_layers(run) for run in (mlp, other)), null=0)
+    assert dict(table.rows())["distance to mlp-l2-0.001-seed-0 (random nets)"][1] == "-"
+    assert "not measured" in [text.get_text() for text in plotting.plot("comparison", [mlp, rbm, other]).axes[-1].texts]
+
+
+def test_degrees_of_different_nets_are_not_taken_together(study_runs, run_maker):
+    plotting.plot("degree-distribution", study_runs[:2], bootstrap=0)
+    with pytest.raises(
+        ValueError, match=r"these are different nets: L2 0, 784 x 64; L2 0\.01, 784 x 64; draw them sep"
+    ):
+        plotting.plot("degree-distribution", study_runs[:4], bootstrap=0)
+    with pytest.raises(ValueError, match=r"different nets: MLP 784 x 64; RBM 784 x 64"):
+        plotting.plot("degree-distribution", [run_maker(kind=kind, study=False) for kind in ("mlp", "rbm")])
+
+
+def test_a_distance_stands_beside_the_null_of_its_pair(mlp):
+    table = topology_distance.load([mlp])
+    null = np.full(table.null.shape, 0.5)
+    null[0, -1] = null[-1, 0] = 0.9
+    figure = render(topology_distance, replace(table, null=null))
+    assert title(figure).endswith("random ones are 0.90 apart")
+
+
+def test_maps_of_several_runs_stand_side_by_side_where_they_move(study_runs, tmp_path):
+    still = connection_map.stills(connection_map.load(study_runs[:4], n_epochs=2))[0]
+    figure = render(connection_map, still)
+    assert [axes.get_subplotspec().rowspan.start for axes in figure.axes[:6]] == [0, 0, 0, 1, 1, 1]
+    assert title(figure).startswith("Verdict after epoch 0: ")
+
+
+def test_a_long_rule_of_the_zone_is_cut(run_maker):
+    run = run_maker(n_epochs=1)
+    run.config["zone"]["rule"] = f"columns({tuple(range(400))})"
+    figure = plotting.plot("zone-density", run)
+    assert "active zone (columns, 400 inputs)" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def test_density_by_distance_needs_zones_of_one_depth(mlp, run_maker):
@@ -499,6 +551,6 @@ def test_a_comparison_without_zone_and_without_distance(mlp, rbm):
     bare = Run(mlp.config | {"zone": None}, mlp.metrics, mlp.snapshots)
     table = comparison.load([bare, Run(rbm.config | {"zone": None}, rbm.metrics, rbm.snapshots)])
     assert table.distance is None
-    assert "layers of connections" in table.why
+    assert "the nets have other numbers of layers or inputs (mlp-l2-0.001-seed-0: 2 over 784 inputs;" in table.why
     assert not any(table.indices)
     plotting.render(comparison, table).draw_without_rendering()

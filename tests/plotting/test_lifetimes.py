@@ -40,7 +40,7 @@ def test_degrees_are_those_of_the_snapshots(runs):
     both = degree_distribution.load(runs, bootstrap=0)
     assert len(both[0].degrees[1]) == 60
     assert "2 runs" in title(plotting.plot("degree-distribution", runs, bootstrap=0))
-    with pytest.raises(ValueError, match="there is no layer 1 in every run"):
+    with pytest.raises(ValueError, match="run seed 0 has no layer 1; it has 0 to 0"):
         degree_distribution.load(runs, layer=1)
 
 
@@ -62,7 +62,7 @@ def test_ages_by_zone(runs):
     assert len(age_pyramid.load(runs[:1])) == 3
     assert "in the active zone" in title(plotting.plot("age-pyramid", runs[0]))
     bare = Run(runs[0].config | {"zone": None}, runs[0].metrics, runs[0].snapshots)
-    assert title(plotting.plot("age-pyramid", bare)).startswith("Half of the connections are younger than")
+    assert title(plotting.plot("age-pyramid", bare)).startswith("Half of the connections are at most 5 epochs old")
 
 
 def test_survival_is_that_of_the_newborn(runs):
@@ -81,3 +81,26 @@ def test_nothing_born_nothing_survives():
     run = sr.train(rbm, np.eye(6), "cd", epochs=2, zone=None, snapshot_every=1, evolution=None)
     with pytest.raises(ValueError, match="survival: run .*"):
         plotting.plot("survival", run)
+
+
+def trained(epochs, every, evolution="set(0.3)"):
+    X = (np.random.default_rng(0).random((60, 16)) < 0.5).astype(float)
+    rbm = sr.RBM("bernoulli(16)", "bernoulli(30)", wiring=sr.ErdosRenyi(density=0.3), seed=0, backend="reference")
+    return sr.train(
+        rbm, X, "cd", epochs=epochs, batch_size=20, evolution=evolution, snapshot_every=every, zone=None, name="short"
+    )
+
+
+def test_survival_says_when_it_is_estimated(runs):
+    assert "estimated" not in title(plotting.plot("survival", runs[0]))
+    assert title(plotting.plot("survival", trained(8, 4))).endswith("(estimated: snapshots missed some)")
+
+
+def test_survival_of_short_runs(runs):
+    figure = plotting.plot("survival", trained(3, 1))
+    assert figure.axes[0].lines[0].get_marker() == "o"
+    with pytest.raises(ValueError, match="no connection of run short died between its snapshots"):
+        plotting.plot("survival", trained(3, 1, evolution=None), first=True)
+    found = title(plotting.plot("survival", [*runs, trained(8, 1)]))
+    assert " to " in found
+    assert found.count("%") == 2
