@@ -98,6 +98,8 @@ def draw(figure: Figure | SubFigure, table: list[Pyramid]) -> None:
         _draw(panel, one)
     for row in panels:
         row[0].set_ylabel("age in epochs")
+    if len(table) > 1:
+        figure.supxlabel("each panel on a scale of its own", fontsize=9, color=_style.GREY)
     _style.set_title(figure, _finding(table))
 
 
@@ -117,17 +119,19 @@ def _draw(axes: Axes, one: Pyramid) -> None:
         axes.set_xlim(-1.05, 1.05)
         axes.set_xticks([-0.5, 0.5], ["margin", "active zone"])
         axes.tick_params(axis="x", length=0)
-        axes.set_xlabel("connections per input,\neach panel on its own scale")
+        axes.set_xlabel("connections per input")
     axes.set(title=one.title, ylim=(0, edges[-1]))
 
 
 def _finding(table: list[Pyramid]) -> str:
-    inside, outside = (f"at most {age:.3g} epochs old" if age == age else "" for age in table[-1].young)
-    if not inside and not outside:
+    inside, outside = (f"{age:.3g}" for age in table[-1].young)
+    if inside == outside == "nan":
         return f"There are no connections ({table[-1].title})"
-    if not outside:
-        return f"Half of the connections are {inside} ({table[-1].title})"
+    if "nan" in (inside, outside):
+        only = inside if outside == "nan" else outside
+        where = "" if np.isnan(table[-1].share) else f" in the {'active zone' if outside == 'nan' else 'margin'}"
+        return f"Half of the connections{where} are at most {only} epochs old ({table[-1].title})"
     return (
-        f"Half of the connections are {inside or 'none'} in the active zone, {outside} in the margin "
+        f"Half of the connections are at most {inside} epochs old in the active zone, {outside} in the margin "
         f"({table[-1].title})"
     )

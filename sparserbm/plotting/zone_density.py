@@ -102,14 +102,15 @@ def verdict_band(axes) -> None:
     axes.axhline(0, color=_style.GREY, lw=0.8)
     axes.annotate(
         "chance",
-        (1, 0),
+        (1, -3),  # the lower edge: lines fade to 0 from above more often than from below
         xycoords=("axes fraction", "data"),
-        xytext=(-4, 3),
+        xytext=(-4, 1),
         textcoords="offset points",
         ha="right",
         va="bottom",
         color="#555555",
         fontsize=8,
+        bbox={"facecolor": "#ececec", "edgecolor": "none", "pad": 0.5},
     )
 
 
