@@ -57,6 +57,7 @@ def _of_folder(folder: Path) -> list[tuple[str, str]]:
     if config.get("zone"):
         lines.append(("active zone", f"{config['zone']['rule']}, {len(config['zone']['inputs'])} inputs"))
     lines += [(key.replace("_", " "), _text(value)) for key, value in training.items() if value not in (None, [])]
+    lines.append(("seed", str(config.get("seed"))))
     if run.metrics:
         lines += _figure_lines(run.metrics[-1])
     files = sorted(file.name for file in folder.iterdir() if file.is_file())

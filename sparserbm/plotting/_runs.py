@@ -190,10 +190,7 @@ def rule_of(run: Run) -> str:
     return rule if len(rule) <= LONGEST_VALUE else f"{rule.split('(')[0]}, {len(zone.get('inputs', ()))} inputs"
 
 
-def last_value(run: Run, *keys: str) -> float:
-    """The newest measured value of the first of these metrics that the run has; NaN if it has none."""
-    for key in keys:
-        values = [line[key] for line in run.metrics if line.get(key) is not None]
-        if values:
-            return float(values[-1])
-    return float("nan")
+def last_value(run: Run, key: str) -> float:
+    """The newest measured value of this metric; NaN if the run has none."""
+    values = [line[key] for line in run.metrics if line.get(key) is not None]
+    return float(values[-1]) if values else float("nan")

@@ -23,9 +23,17 @@ def contact_sheet(
     images : (n_images, rows * columns)
     shape : (rows, columns)
     path : path
+        Ends in .png.
     low, high : float
         Values of black and white.
+
+    Raises
+    ------
+    ValueError
+        If pictures and shape do not fit, or the file is no .png.
     """
+    if Path(path).suffix.lower() != ".png":
+        raise ValueError(f"cannot save a contact sheet as {Path(path).name}; use a name that ends in .png")
     images = np.asarray(images, dtype=float)
     if images.ndim != 2 or images.shape[1] != shape[0] * shape[1] or not len(images):
         raise ValueError(f"images of shape {images.shape} are no pictures of {shape[0]} x {shape[1]} pixels, one a row")

@@ -18,6 +18,7 @@ from sparserbm.plotting._zone_series import index_at
 from sparserbm.plotting.topology_distance import last_layers
 from sparserbm.runs import Run
 from sparserbm.topology import LearningIndex, distances
+from sparserbm.topology.zones import VERDICT_Z
 
 FIGURE = "comparison"
 # Metric of the last epoch -> how it is called, and how it is written.
@@ -160,7 +161,7 @@ def draw(figure: Figure | SubFigure, table: Comparison) -> None:
     if any(table.indices):
         panel = axes.pop(0)
         _dots(panel, places, [math.nan if index is None else index.z for index in table.indices])
-        panel.axvspan(-3, 3, color="#ececec", lw=0, zorder=0)
+        panel.axvspan(-VERDICT_Z, VERDICT_Z, color="#ececec", lw=0, zorder=0)
         panel.set(xlabel="z (grey: chance)", title="learning index")
     for key, panel in zip(shown, axes):
         _dots(panel, places, table.metrics[key])

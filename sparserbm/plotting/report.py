@@ -18,7 +18,7 @@ import numpy as np
 from sparserbm.plotting import _style
 from sparserbm.plotting._curves import learning_panels, most_points, topology_panels, topology_series
 from sparserbm.plotting._frames import colour_table, fields, frame_bytes, frames
-from sparserbm.plotting._runs import as_runs, grouped, kind, names, study_of
+from sparserbm.plotting._runs import as_runs, group_labels, grouped, kind, names, study_of
 from sparserbm.plotting._tables import flat_settings, results_table, settings_tables
 from sparserbm.plotting._verdicts import lead, verdict_list
 from sparserbm.plotting._zone_series import MOST
@@ -58,6 +58,8 @@ def report(runs: Any, path: str | os.PathLike) -> Path:
     path = Path(path)
     if path.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"cannot write a report as {path.name}; use a name that ends in .html")
+    if path.is_dir():
+        raise ValueError(f"cannot write a report as {path.name}: that is a folder; use another name")
     if not path.parent.is_dir():
         raise ValueError(f"cannot write {path.name}: folder {path.parent} does not exist; create it first")
     members = as_runs(runs)
@@ -85,7 +87,7 @@ def _part(name: str) -> str:
 
 def page_data(runs: list[Run], groups: dict[str, list[Run]]) -> dict[str, Any]:
     """All numbers that the page draws, JSON-ready."""
-    entries = [_entry(run, name, label) for run, name, label in zip(runs, names(runs), _labels(runs, groups))]
+    entries = [_entry(run, name, label) for run, name, label in zip(runs, names(runs), group_labels(runs))]
     _add_frames(runs, entries, groups)
     panels = _add_curves(runs, entries)
     for entry in entries:
@@ -98,11 +100,6 @@ def page_data(runs: list[Run], groups: dict[str, list[Run]]) -> dict[str, Any]:
         "panels": panels,
         "runs": entries,
     }
-
-
-def _labels(runs: list[Run], groups: dict[str, list[Run]]) -> list[str]:
-    label_of = {id(run): label for label, members in groups.items() for run in members}
-    return [label_of[id(run)] for run in runs]
 
 
 def _entry(run: Run, name: str, group: str) -> dict[str, Any]:

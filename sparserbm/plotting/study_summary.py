@@ -18,6 +18,7 @@ from sparserbm.plotting import _style
 from sparserbm.plotting._runs import cell_labels, epochs_of, kind, last_value, study_of
 from sparserbm.plotting._zone_series import index_at, signed
 from sparserbm.runs import Run
+from sparserbm.topology.zones import VERDICT_Z
 
 FIGURE = "study-summary"
 QUALITY = {"mlp": "accuracy", "rbm": "reconstruction error"}  # mean squared error
@@ -161,10 +162,10 @@ def draw(figure: Figure | SubFigure, table: Study, measure: str = "z") -> None:
         left.set_xlim(limits.min(), limits.max())  # one scale for all models
         left.axvline(0, color=_style.GREY, lw=0.8, zorder=1)
         if measure == "z":
-            left.axvspan(-3, 3, color=CHANCE, lw=0, zorder=0.5)
+            left.axvspan(-VERDICT_Z, VERDICT_Z, color=CHANCE, lw=0, zorder=0.5)
     dot = Line2D([], [], color=_style.GREY, label="one run", ls="", marker="o", ms=5, alpha=0.5, mew=0)
     bar = Line2D([], [], color=_style.GREY, label="mean", ls="", marker="|", ms=11, mew=2)
-    chance = [Patch(color=CHANCE, label="no verdict (|z| < 3)")] if measure == "z" else []
+    chance = [Patch(color=CHANCE, label=f"no verdict (|z| < {VERDICT_Z:g})")] if measure == "z" else []
     _style.legend_below(figure, [dot, bar, *chance])
     _style.set_title(figure, _finding(table))
 

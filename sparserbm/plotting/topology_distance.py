@@ -62,8 +62,10 @@ def load(runs: list[Run], n_epochs: int | None = None) -> Distances:
             epochs.append(epoch)
     kinds = {(len(net), net[0][2]): names[place] for net, place in zip(nets, places)}
     if len(kinds) > 1:
-        texts = (f"{name} has {layers} over {inputs} inputs" for (layers, inputs), name in kinds.items())
-        raise ValueError(f"{FIGURE} compares nets with as many layers: {', '.join(texts)}; draw them separately")
+        texts = (f"{name} has {layers} layers over {inputs} inputs" for (layers, inputs), name in kinds.items())
+        raise ValueError(
+            f"{FIGURE} compares nets with as many layers and inputs: {', '.join(texts)}; draw them separately"
+        )
     if len(nets) < 2:
         raise ValueError(f"{FIGURE} needs two topologies; train with snapshot_every=1 or more, or give several runs")
     distance, null = distances(nets)

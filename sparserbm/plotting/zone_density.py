@@ -13,6 +13,7 @@ from sparserbm.plotting import _style
 from sparserbm.plotting._runs import group_labels, kind, names, rule_of
 from sparserbm.plotting._zone_series import ZoneSeries, finding, tally, zone_series
 from sparserbm.runs import Run
+from sparserbm.topology.zones import VERDICT_Z
 
 FIGURE = "zone-density"
 
@@ -98,11 +99,11 @@ def _draw_part(figure: Figure | SubFigure, table: list[ZoneLine]) -> dict[str, l
 
 def verdict_band(axes) -> None:
     """The values of z that say nothing, shaded between -3 and 3."""
-    axes.axhspan(-3, 3, color="#ececec", lw=0, zorder=0)
+    axes.axhspan(-VERDICT_Z, VERDICT_Z, color="#ececec", lw=0, zorder=0)
     axes.axhline(0, color=_style.GREY, lw=0.8)
     axes.annotate(
         "chance",
-        (1, -3),  # the lower edge: lines fade to 0 from above more often than from below
+        (1, -VERDICT_Z),  # the lower edge: lines fade to 0 from above more often than from below
         xycoords=("axes fraction", "data"),
         xytext=(-4, 1),
         textcoords="offset points",
@@ -111,6 +112,7 @@ def verdict_band(axes) -> None:
         color="#555555",
         fontsize=8,
         bbox={"facecolor": "#ececec", "edgecolor": "none", "pad": 0.5},
+        zorder=3,  # over the line at 0
     )
 
 

@@ -60,6 +60,7 @@ def test_what_is_in_a_folder(run, folder):
     assert found["data"] == "grey.npz, 48 samples, 24 features"
     assert found["active zone"] == "columns(columns=(0, 1, 2, 3)), 4 inputs"
     assert found["loss"] == f"{last['loss']:.5g}"
+    assert found["seed"] == "0"
     assert found["learning"].startswith(f"{last['verdict']}: {last['centre_density']:.2f} connections")
     assert "3 snapshots" in found["files"]
     history = sr.topology.WiringHistory.of_run(sr.load_run(folder / "rbm0"))

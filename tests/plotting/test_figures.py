@@ -499,7 +499,10 @@ def test_a_run_without_patterns_has_no_distances(mlp):
 
 
 def test_nets_of_different_depth_have_no_distances(mlp, rbm):
-    with pytest.raises(ValueError, match="compares nets with as many layers: .* has 2 over 784 inputs, .* has 1 over"):
+    with pytest.raises(
+        ValueError,
+        match="compares nets with as many layers and inputs: .* has 2 layers over 784 inputs, .* has 1 layers over",
+    ):
         plotting.plot("topology-distance", [mlp, rbm])
 
 

@@ -293,3 +293,10 @@ def test_bad_paths_and_no_runs_are_explained(mlp, tmp_path):
         plotting.report(mlp, tmp_path / "missing" / "report.html")
     with pytest.raises(ValueError, match="no run was given"):
         plotting.report([], tmp_path / "report.html")
+
+
+def test_a_report_is_no_folder(mlp, tmp_path):
+    (tmp_path / "a.html").mkdir()
+    with pytest.raises(ValueError, match=r"a.html: that is a folder"):
+        write_report([mlp], tmp_path / "a.html")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.html"]

@@ -22,3 +22,8 @@ def test_a_picture_of_one_pixel_each(tmp_path):
 def test_what_is_no_picture(tmp_path, images):
     with pytest.raises(ValueError, match="are no pictures of 2 x 2 pixels, one a row"):
         contact_sheet(images, (2, 2), tmp_path / "s.png")
+
+
+def test_a_sheet_is_a_png(tmp_path):
+    with pytest.raises(ValueError, match=r"cannot save a contact sheet as x.jpg; use a name that ends in .png"):
+        contact_sheet(np.zeros((2, 4)), (2, 2), tmp_path / "x.jpg")
