@@ -243,7 +243,7 @@ def _hazard(deaths: np.ndarray, at_risk: np.ndarray) -> np.ndarray:
 def _curve(
     ages: np.ndarray, at_risk: np.ndarray, deaths: np.ndarray, n_connections: float, n_censored: int
 ) -> SurvivalCurve:
-    hazard = _hazard(deaths, at_risk)
+    hazard = _hazard(np.where(deaths < NOBODY, 0.0, deaths), at_risk)
     survival = np.cumprod(1.0 - hazard)
     some = survival > 0
     error, lower, upper = (np.full(len(ages), np.nan) for _ in range(3))

@@ -204,6 +204,20 @@ def test_deaths_come_at_events_only_where_zeta_changes(every):
     assert np.all(found.ages % every == 0)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_deaths_that_are_rounding_make_no_band(seed):
+    """200 births and 1 in turn, of which the single ones often die unseen: their events have no steps."""
+    random, lives = np.random.default_rng(seed), []
+    events = list(range(5, 200, 5))
+    for number, birth in enumerate(events):
+        for _ in range((200, 1)[number % 2]):
+            dies = (when for k, when in enumerate(events[number + 1 :]) if random.random() < (0.2 if k else 0.5))
+            lives.append((birth, next(dies, 10**9)))
+    found = survival_curve(watched(lives, 20), born_from=1)
+    assert np.all(found.lower[found.survival == 1] == 1)
+    assert np.all(np.diff(found.survival) <= 0)
+
+
 def test_a_curve_that_all_but_ends_has_no_band():
     for seed in range(6):
         found = survival_curve(watched(lives_of(lambda age: 0.9, 12, n=40, seed=seed, first=0), 12, every=4))
