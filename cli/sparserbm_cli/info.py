@@ -62,7 +62,7 @@ def _of_folder(folder: Path) -> list[tuple[str, str]]:
         lines += _figure_lines(run.metrics[-1])
     files = sorted(file.name for file in folder.iterdir() if file.is_file())
     whole = sum(run.snapshots[epoch].layers[0].has_pattern for epoch in run.snapshots)
-    if whole > 1:
+    if whole > 1 and run.metrics:
         lines.append(("places tried", _tried(WiringHistory.of_run(run))))
     lines.append(("files", f"{', '.join(files)}; {len(run.snapshots)} snapshots, {whole} of them with all connections"))
     lines.append(("made by", ", ".join(f"{name} {number}" for name, number in config["versions"].items())))
@@ -122,7 +122,8 @@ def _tried(history: Any) -> str:
     found = explored(history)
     seen, most = found.share[-1], None if found.at_most is None else found.at_most[-1]
     bound = f", at most {most:.1%} with those that no snapshot saw" if most is not None and most > seen else ""
-    return f"{seen:.1%} of layer 0 seen in {len(found.epochs)} snapshots, {found.share[0]:.1%} in the first{bound}"
+    snapshots = "1 snapshot" if len(found.epochs) == 1 else f"{len(found.epochs)} snapshots"
+    return f"{seen:.1%} of layer 0 seen in {snapshots}, {found.share[0]:.1%} in the first{bound}"
 
 
 def _text(value: Any) -> str:

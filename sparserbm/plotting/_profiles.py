@@ -16,14 +16,14 @@ from sparserbm.runs import Run
 
 @dataclass(frozen=True)
 class Profile:
-    """One layer at one moment: over (n_places,) places the mean connections per input, with standard errors or None.
+    """One layer at one moment: over (n_places,) places the mean connections per input, with standard errors.
 
     `overall` is the mean over all inputs.
     """
 
     places: np.ndarray
     density: np.ndarray
-    error: np.ndarray | None
+    error: np.ndarray
     overall: float
 
 
@@ -37,8 +37,8 @@ class Profiles:
         Where in the image; the figure says what that means.
     curves : (n_curves, n_places) float
         Mean connections per input.
-    errors : (n_curves, n_places) float or None
-        Standard errors.
+    errors : (n_curves, n_places) float
+        Standard errors; NaN where there is one input only.
     overall : (n_curves,) float
         Mean over all inputs.
     labels, groups : tuple of str, one per curve
@@ -49,7 +49,7 @@ class Profiles:
 
     places: np.ndarray
     curves: np.ndarray
-    errors: np.ndarray | None
+    errors: np.ndarray
     overall: np.ndarray
     labels: tuple[str, ...]
     groups: tuple[str, ...]
@@ -65,10 +65,9 @@ class Profiles:
         return found
 
     def errors_of_means(self) -> np.ndarray:
-        """Standard errors of `means`, (n_groups, n_places), by those of their members; NaN where they have none."""
-        errors = np.full(self.curves.shape, np.nan) if self.errors is None else self.errors
+        """Standard errors of `means`, (n_groups, n_places), by those of their members."""
         members = [self.members(group) for group in dict.fromkeys(self.groups)]
-        return np.array([np.sqrt((errors[places] ** 2).sum(axis=0)) / len(places) for places in members])
+        return np.array([np.sqrt((self.errors[places] ** 2).sum(axis=0)) / len(places) for places in members])
 
     def members(self, group: str) -> list[int]:
         return [place for place, other in enumerate(self.groups) if other == group]
@@ -77,10 +76,8 @@ class Profiles:
         """The curves of these groups."""
         chosen = [place for place, group in enumerate(self.groups) if group in groups]
         labels, names = (tuple(texts[place] for place in chosen) for texts in (self.labels, self.groups))
-        errors = None if self.errors is None else self.errors[chosen]
-        return replace(
-            self, curves=self.curves[chosen], errors=errors, overall=self.overall[chosen], labels=labels, groups=names
-        )
+        curves, errors, overall = (values[chosen] for values in (self.curves, self.errors, self.overall))
+        return replace(self, curves=curves, errors=errors, overall=overall, labels=labels, groups=names)
 
 
 def profiles(runs: list[Run], n_epochs: int, measure: Callable[[Run, int], Profile], differ: str) -> Profiles:
@@ -95,11 +92,10 @@ def profiles(runs: list[Run], n_epochs: int, measure: Callable[[Run, int], Profi
     found = [measure(run, epoch) for run, epoch in moments]
     if not all(np.array_equal(each.places, found[0].places) for each in found):
         raise ValueError(differ)
-    errors = [each.error for each in found if each.error is not None]
     return Profiles(
         found[0].places,
         np.array([each.density for each in found]),
-        np.array(errors) if errors else None,
+        np.array([each.error for each in found]),
         np.array([each.overall for each in found]),
         labels,
         groups,
@@ -163,7 +159,7 @@ def _draw_part(figure: Figure | SubFigure, table: Profiles, xlabel: str, noisy: 
 
 def _band(table: Profiles, members: list[int]) -> tuple[np.ndarray, np.ndarray]:
     curves = table.curves[members]
-    if len(members) > 1 or table.errors is None:
+    if len(members) > 1:
         return curves.min(axis=0), curves.max(axis=0)
     error = np.nan_to_num(table.errors[members[0]])
     return curves[0] - error, curves[0] + error

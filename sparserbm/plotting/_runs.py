@@ -11,7 +11,8 @@ import numpy as np
 
 from sparserbm.runs import Run, load_run
 
-LONGEST_VALUE = 28  # characters of a value in a label
+LONGEST_VALUE = 28  # characters of a value in a label,
+LONGEST_RULE = 48  # and of the rule of a zone
 
 
 def as_runs(runs: Run | str | os.PathLike | Iterable[Run | str | os.PathLike]) -> list[Run]:
@@ -187,7 +188,7 @@ def rule_of(run: Run) -> str:
     """The rule of the active zone; "" without one. A long one, such as a list of columns, by its name and its size."""
     zone = run.config.get("zone") or {}
     rule = str(zone.get("rule", ""))
-    return rule if len(rule) <= LONGEST_VALUE else f"{rule.split('(')[0]}, {len(zone.get('inputs', ()))} inputs"
+    return rule if len(rule) <= LONGEST_RULE else f"{rule.split('(')[0]}, {len(zone.get('inputs', ()))} inputs"
 
 
 def last_value(run: Run, key: str) -> float:

@@ -72,15 +72,15 @@ def load(runs: list[Run], layer: int = 0, bootstrap: int = 200) -> list[Degrees]
 
 
 def _check(runs: list[Run], layer: int) -> None:
-    """One layer there, and one setting."""
-    settings = []
-    for run, cell in zip(runs, cell_labels(runs)):
+    """That all have this layer, and are draws of one setting."""
+    cells, nets = cell_labels(runs), []
+    for run, cell in zip(runs, cells):
         layers = run.snapshots[epochs_of(run)[0]].layers
         if not 0 <= layer < len(layers):
             raise ValueError(f"{FIGURE}: run {run.name} has no layer {layer}; it has 0 to {len(layers) - 1}")
-        shape = f"{len(layers[layer].degree_pre)} x {len(layers[layer].degree_post)}"
-        settings.append(f"{kind(run).upper()} {shape}" if len(set(cell_labels(runs))) == 1 else f"{cell}, {shape}")
-    if len(different := list(dict.fromkeys(settings))) > 1:
+        setting = cell if len(set(cells)) > 1 else kind(run).upper()
+        nets.append(f"{setting} {len(layers[layer].degree_pre)} x {len(layers[layer].degree_post)}")
+    if len(different := list(dict.fromkeys(nets))) > 1:
         raise ValueError(
             f"{FIGURE} takes the units of all runs together, and these are different nets: {'; '.join(different)}; "
             f"draw them separately"

@@ -141,12 +141,24 @@ def test_a_damaged_folder(run, folder, tmp_path, file, change, said):
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("figure", ["age-pyramid", "explored", "survival"])
-def test_a_snapshot_whose_line_was_lost_is_left_out(run, folder, tmp_path, figure):
+@pytest.mark.parametrize(
+    ("figure", "said"),
+    [("age-pyramid", ""), ("explored", ""), ("survival", "1 snapshot is given; a death shows between two")],
+)
+def test_a_snapshot_whose_line_was_lost_is_left_out(run, folder, tmp_path, figure, said):
+    """The last one: what is left is the one before training."""
     shutil.copytree(folder / "rbm0", tmp_path / "run")
     path = tmp_path / "run" / "metrics.jsonl"
     path.write_text(path.read_text()[:-9])
     code, _, err = run("plot", figure, tmp_path / "run", "-o", tmp_path / "a.png")
+    assert code == bool(said)
+    assert said in err
     assert "Traceback" not in err
-    assert code == 0 or "snapshot" in err
-    assert run("info", tmp_path / "run")[0] == 0
+    assert (tmp_path / "a.png").is_file() == (not said)
+    code, out, _ = run("info", tmp_path / "run")
+    assert code == 0
+    assert fields(out)["places tried"] == "45.8% of layer 0 seen in 1 snapshot, 45.8% in the first"
+    path.unlink()
+    code, out, _ = run("info", tmp_path / "run")
+    assert code == 0
+    assert "places tried" not in fields(out)

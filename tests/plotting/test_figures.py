@@ -225,9 +225,7 @@ def test_a_comparison_of_two_mlps_and_an_rbm(mlp, rbm, run_maker):
 
 def test_degrees_of_different_nets_are_not_taken_together(study_runs, run_maker):
     plotting.plot("degree-distribution", study_runs[:2], bootstrap=0)
-    with pytest.raises(
-        ValueError, match=r"these are different nets: L2 0, 784 x 64; L2 0\.01, 784 x 64; draw them sep"
-    ):
+    with pytest.raises(ValueError, match=r"these are different nets: L2 0 784 x 64; L2 0\.01 784 x 64; draw them sep"):
         plotting.plot("degree-distribution", study_runs[:4], bootstrap=0)
     with pytest.raises(ValueError, match=r"different nets: MLP 784 x 64; RBM 784 x 64"):
         plotting.plot("degree-distribution", [run_maker(kind=kind, study=False) for kind in ("mlp", "rbm")])
